@@ -1,0 +1,41 @@
+# tweedie_flags: what every target of the project compiles with.
+add_library(tweedie_flags INTERFACE)
+target_compile_options(tweedie_flags INTERFACE -Wall -Wextra -fno-math-errno
+  $<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess> $<$<BOOL:${TWEEDIE_WERROR}>:-Werror>)
+if(TWEEDIE_SANITIZE)
+  target_compile_options(tweedie_flags INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=undefined
+    -fno-omit-frame-pointer)
+  target_link_options(tweedie_flags INTERFACE -fsanitize=address,undefined)
+endif()
+
+# tweedie_library(NAME SOURCES ... LINK ...): one layer of the library.  Layers with torch share its precompiled header.
+function(tweedie_library name)
+  cmake_parse_arguments(ARG "TORCH" "" "SOURCES;LINK" ${ARGN})
+  add_library(${name} STATIC ${ARG_SOURCES})
+  add_library(tweedie::${name} ALIAS ${name})
+  target_compile_features(${name} PUBLIC cxx_std_20)
+  target_include_directories(${name} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>
+    $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+  target_link_libraries(${name} PUBLIC ${ARG_LINK} PRIVATE $<BUILD_INTERFACE:tweedie_flags>)
+  if(ARG_TORCH)
+    target_precompile_headers(${name} REUSE_FROM tweedie_pch)
+  endif()
+  set_property(GLOBAL APPEND PROPERTY TWEEDIE_LIBRARIES ${name})
+endfunction()
+
+# tweedie_test(NAME SOURCES ... LINK ... [TORCH] [LABEL slow]): one doctest binary; CTest learns every case's name from it.
+function(tweedie_test name)
+  cmake_parse_arguments(ARG "TORCH" "LABEL" "SOURCES;LINK" ${ARGN})
+  if(NOT ARG_LABEL)
+    set(ARG_LABEL unit)
+  endif()
+  add_executable(${name} ${PROJECT_SOURCE_DIR}/tests/main.cpp ${ARG_SOURCES})
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
+  target_link_libraries(${name} PRIVATE ${ARG_LINK} doctest::doctest tweedie_flags)
+  target_compile_definitions(${name} PRIVATE TWEEDIE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  if(ARG_TORCH)
+    target_precompile_headers(${name} REUSE_FROM tweedie_pch)
+  endif()
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES LABELS ${ARG_LABEL})
+endfunction()

@@ -1,0 +1,133 @@
+// Everything a run is made of: what a recipe may say, what a checkpoint stores.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "tweedie/base/fields.h"
+
+namespace tweedie {
+
+struct DataConfig {
+  std::string spec = "fashion-mnist";
+  bool conditional = false;
+  bool flip = false;
+  template <class Visit>
+  void fields(Visit&& visit) {
+    visit("spec", spec, "the data: fashion-mnist, idx:PATH, images:DIR, toy:NAME (see `tweedie list datasets`)");
+    visit("conditional", conditional, "learn p(x | class) from the data's labels");
+    visit("flip", flip, "mirror images at random; only where a mirrored image is as probable");
+  }
+};
+
+struct TrainConfig {
+  int64_t steps = 20000;
+  int64_t batch = 64;
+  int64_t accumulate = 1;
+  double learning_rate = 2e-4;
+  std::string optimiser = "adamw";
+  double beta1 = 0.9, beta2 = 0.999, weight_decay = 0, epsilon = 1e-8;
+  int64_t warmup = 100;
+  std::string decay = "constant";
+  double decay_from = 0.5;
+  double clip = 1;
+  std::string objective = "simple";
+  std::string draw = "antithetic";
+  double vlb_weight = 0;
+  std::vector<double> ema = {0.9999};
+  bool ema_warmup = true;
+  std::string precision = "auto";
+  int64_t seed = 0;
+  template <class Visit>
+  void fields(Visit&& visit) {
+    visit("steps", steps, "optimiser steps; --budget 10m replaces it by wall-clock time");
+    visit("batch", batch, "examples in one step");
+    visit("accumulate", accumulate, "parts a batch is computed in: same gradient, less memory");
+    visit("learning_rate", learning_rate, "peak step size of the optimiser");
+    visit("optimiser", optimiser, "adamw or adam");
+    visit("beta1", beta1, "decay of the gradient's mean");
+    visit("beta2", beta2, "decay of the gradient's mean square");
+    visit("weight_decay", weight_decay, "decoupled (adamw) or added to the gradient (adam)");
+    visit("epsilon", epsilon, "added to the root mean square of the gradient");
+    visit("warmup", warmup, "steps over which the learning rate rises from 0");
+    visit("decay", decay, "constant, linear or cosine, to 0 at the end of the run");
+    visit("decay_from", decay_from, "fraction of the run at which the decay begins");
+    visit("clip", clip, "largest norm of the whole gradient; 0: no clipping");
+    visit("objective", objective, "simple, vlb, or mixed (see `tweedie list objectives`)");
+    visit("draw", draw, "how a batch's levels are drawn: uniform or antithetic (evenly spread)");
+    visit("vlb_weight", vlb_weight, "weight of the bound beside the simple loss, for learned variances");
+    visit("ema", ema, "decay rates of the weight averages kept, a step");
+    visit("ema_warmup", ema_warmup, "average faster at first: min(decay, (1 + n)/(10 + n))");
+    visit("precision", precision, "auto, fp32 or bf16 (fp32 master weights)");
+    visit("seed", seed, "of the weights, the data order, the noise and the levels");
+  }
+};
+
+struct CheckpointConfig {
+  int64_t every = 1000;
+  int64_t keep = 2;
+  template <class Visit>
+  void fields(Visit&& visit) {
+    visit("every", every, "steps between checkpoints");
+    visit("keep", keep, "how many of the last checkpoints are kept");
+  }
+};
+
+struct WatchConfig {
+  int64_t log_every = 50;
+  int64_t held_out_every = 1000;
+  int64_t held_out = 256;
+  int64_t samples_every = 2000;
+  int64_t samples = 16;
+  template <class Visit>
+  void fields(Visit&& visit) {
+    visit("log_every", log_every, "steps between lines of metrics.jsonl");
+    visit("held_out_every", held_out_every, "steps between evaluations of the bound on held-out data; 0: never");
+    visit("held_out", held_out, "held-out examples used for it");
+    visit("samples_every", samples_every, "steps between sample grids; 0: never");
+    visit("samples", samples, "samples in a grid");
+  }
+};
+
+struct SampleConfig {
+  std::string sampler = "ddim";
+  int64_t steps = 50;
+  template <class Visit>
+  void fields(Visit&& visit) {
+    visit("sampler", sampler, "what `tweedie sample` uses unless told otherwise");
+    visit("steps", steps, "its number of steps");
+  }
+};
+
+/// `model` and `schedule` hold a name and that plug-in's own options, which the registry's entry checks.
+struct RunConfig {
+  DataConfig data;
+  Json model = {{"network", "unet"}, {"parameterisation", "eps"}, {"variance", "small"}};
+  Json schedule = {{"name", "linear"}};
+  TrainConfig train;
+  CheckpointConfig checkpoint;
+  WatchConfig watch;
+  SampleConfig sample;
+  template <class Visit>
+  void fields(Visit&& visit) {
+    visit("data", data, "");
+    visit("model", model, "");
+    visit("schedule", schedule, "");
+    visit("train", train, "");
+    visit("checkpoint", checkpoint, "");
+    visit("watch", watch, "");
+    visit("sample", sample, "");
+  }
+};
+
+/// A recipe by name (`recipes/NAME.toml`, looked for beside the program and where it was installed) or by path, as JSON.
+/// Throws Error if it cannot be found or parsed.
+Json read_recipe(const std::string& name_or_path);
+
+/// Sets "train.batch=32" in a tree of options; the value is read as JSON, else taken as a text.
+void set_option(Json& config, const std::string& assignment);
+
+/// Checks every value that does not depend on data: positive sizes, known names, ranges.  Throws Error.
+RunConfig make_config(const Json& given);
+
+}  // namespace tweedie

@@ -1,0 +1,41 @@
+// A trained model as the jobs use it: built from a configuration, loaded from a run, a checkpoint or a model file.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "tweedie/jobs/config.h"
+#include "tweedie/model/vlb.h"
+#include "tweedie/registry.h"
+
+namespace tweedie {
+
+/// What of the data a model must know to be built and used without it.
+struct DataShape {
+  std::vector<int64_t> shape;  // of one example
+  int64_t levels = 0;          // 256 for 8-bit images, 0 for continuous data
+  std::vector<std::string> classes;
+};
+
+struct Model {
+  RunConfig config;
+  DataShape data;
+  std::shared_ptr<Network> network;
+  Schedule schedule;
+  Parameterisation parameterisation;
+  Denoiser denoiser;          // bare: what log-probabilities are computed with
+  Variance variance;
+  int64_t step = 0;           // optimiser steps behind the weights
+  std::string weights;        // "raw", "ema 0.9999", ...
+  std::string fingerprint;    // CRC-32 of the weights in use, 8 hex digits
+};
+
+/// The model that a configuration describes, with freshly initialised weights drawn from `train.seed`.
+Model build_model(const RunConfig& config, const DataShape& data, const Registry& registry);
+
+/// `path` is a run folder (its newest intact checkpoint), a checkpoint or a model file.  `weights` is "ema" (the slowest
+/// average kept), "ema:0.999" or "raw".  The network is in evaluation mode.  Throws Error saying what is wrong with the file.
+Model load_model(const std::string& path, const Registry& registry, const std::string& weights = "ema",
+                 torch::Device device = torch::kCPU);
+
+}  // namespace tweedie

@@ -1,0 +1,22 @@
+// The only abstract class: what a user's network must be.
+#pragma once
+
+#include <torch/nn/module.h>
+#include <torch/types.h>
+
+namespace tweedie {
+
+using torch::Tensor;
+
+/// What a sample is asked to be; an undefined member is not used.
+struct Condition {
+  Tensor label;    // int64 [B], class ids
+  Tensor context;  // [B, ...], anything else
+};
+
+struct Network : torch::nn::Module {
+  /// F(c_in x_t, c_noise): x [B, C, ...], c_noise [B] -> [B, C, ...], or [B, 2C, ...] with learned variance.
+  virtual Tensor forward(const Tensor& x, const Tensor& c_noise, const Condition&) = 0;
+};
+
+}  // namespace tweedie

@@ -1,0 +1,25 @@
+// What a network's output F means: x0 = c_skip x_t + c_out F(c_in x_t, c_noise).  Karras et al. 2022 (arXiv:2206.00364), eq. 7.
+#pragma once
+
+#include <functional>
+
+#include "tweedie/process/level.h"
+
+namespace tweedie {
+
+struct Scaling {
+  double c_skip, c_out, c_in, c_noise;
+};
+using Parameterisation = std::function<Scaling(const Level&)>;
+
+/// What the network is told of the level.
+using NoiseLabel = std::function<double(const Level&)>;
+
+Parameterisation eps_prediction(NoiseLabel label);
+Parameterisation x0_prediction(NoiseLabel label);
+Parameterisation v_prediction(NoiseLabel label);
+Parameterisation velocity_prediction(NoiseLabel label);
+Parameterisation score_prediction(NoiseLabel label);
+Parameterisation edm_prediction(double sigma_data = 0.5);
+
+}  // namespace tweedie

@@ -6,7 +6,7 @@
 #include <memory>
 #include <string>
 
-#include "tweedie/base/json.h"
+#include "tweedie/base/fields.h"
 #include "tweedie/datasets/dataset.h"
 #include "tweedie/model/network.h"
 #include "tweedie/model/sampler.h"
@@ -20,9 +20,13 @@ struct Entry {
   std::string options = {};                    // one line an option, for `tweedie list`
 };
 
+using MakeParameterisation = std::function<Parameterisation(NoiseLabel)>;
+using MakeObjective = std::function<Objective(const Schedule&)>;
+
 struct Registry {
   std::map<std::string, Entry<Schedule>> schedules;
-  std::map<std::string, Entry<Parameterisation>> parameterisations;
+  std::map<std::string, Entry<MakeParameterisation>> parameterisations;
+  std::map<std::string, Entry<MakeObjective>> objectives;
   std::map<std::string, Entry<Sampler>> samplers;
   std::map<std::string, Entry<std::shared_ptr<Network>>> networks;
   std::map<std::string, Entry<Dataset>> datasets;
@@ -30,5 +34,16 @@ struct Registry {
 
 /// What tweedie itself brings.
 Registry builtin();
+
+/// The entry called `name`; throws Error naming the nearest if there is none.  `kind` is what it is, for the message.
+template <class T>
+const Entry<T>& find_entry(const std::map<std::string, Entry<T>>& entries, const std::string& name,
+                           const std::string& kind) {
+  std::vector<std::string> names;
+  for (const auto& [known, entry] : entries) names.push_back(known);
+  const auto found = entries.find(name);
+  check(found != entries.end(), "unknown ", kind, " '", name, "'", suggestion(name, names));
+  return found->second;
+}
 
 }  // namespace tweedie

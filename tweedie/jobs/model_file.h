@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "tweedie/jobs/checkpoint.h"
 #include "tweedie/jobs/config.h"
 #include "tweedie/model/vlb.h"
 #include "tweedie/registry.h"
@@ -15,6 +16,12 @@ struct DataShape {
   std::vector<int64_t> shape;  // of one example
   int64_t levels = 0;          // 256 for 8-bit images, 0 for continuous data
   std::vector<std::string> classes;
+  template <class Visit>
+  void fields(Visit&& visit) {
+    visit("shape", shape, "");
+    visit("levels", levels, "");
+    visit("classes", classes, "");
+  }
 };
 
 struct Model {
@@ -26,16 +33,17 @@ struct Model {
   Denoiser denoiser;          // bare: what log-probabilities are computed with
   Variance variance;
   int64_t step = 0;           // optimiser steps behind the weights
-  std::string weights;        // "raw", "ema 0.9999", ...
+  std::string weights;        // "raw", "ema.0.9999", ...
   std::string fingerprint;    // CRC-32 of the weights in use, 8 hex digits
 };
 
 /// The model that a configuration describes, with freshly initialised weights drawn from `train.seed`.
+/// Throws Error where the options do not fit each other or the data.
 Model build_model(const RunConfig& config, const DataShape& data, const Registry& registry);
 
-/// `path` is a run folder (its newest intact checkpoint), a checkpoint or a model file.  `weights` is "ema" (the slowest
-/// average kept), "ema:0.999" or "raw".  The network is in evaluation mode.  Throws Error saying what is wrong with the file.
+/// `path` is a run folder (its newest intact checkpoint; `log` hears of damaged ones) or a checkpoint.  `weights` is "ema"
+/// (the slowest average kept), "ema.0.999" or "raw".  The network is in evaluation mode.  Throws Error.
 Model load_model(const std::string& path, const Registry& registry, const std::string& weights = "ema",
-                 torch::Device device = torch::kCPU);
+                 torch::Device device = torch::kCPU, const Log& log = [](const std::string&) {});
 
 }  // namespace tweedie

@@ -1,0 +1,117 @@
+#include "tweedie/jobs/model_file.h"
+
+#include <zlib.h>
+
+#include <cstdio>
+#include <filesystem>
+
+#include "tweedie/nets/initialise.h"
+
+namespace tweedie {
+namespace {
+
+/// The options of a plug-in: its table without the keys that the job itself reads.
+Json without(Json table, std::initializer_list<const char*> keys) {
+  for (const char* key : keys) table.erase(key);
+  return table;
+}
+
+/// What the network is told of a level: the 0-based step of a chain, or continuous time from 0 to 1000.
+NoiseLabel noise_label(const Schedule& schedule) {
+  if (schedule.steps > 0)
+    return [steps = static_cast<double>(schedule.steps)](const Level& level) {
+      return std::round(level.t * steps) - 1;
+    };
+  return [first = schedule.t_min, range = schedule.t_max - schedule.t_min](const Level& level) {
+    return 1000 * (level.t - first) / range;
+  };
+}
+
+Variance variance_named(const std::string& name) {
+  return name == "learned" ? Variance::learned : name == "large" ? Variance::large : Variance::small;
+}
+
+/// The prefix under which a checkpoint keeps the weights asked for.
+std::string weights_prefix(const Checkpoint& checkpoint, const std::string& weights, const std::string& path) {
+  if (weights == "raw") return "weights";
+  std::string known = "raw";
+  std::string slowest;
+  double largest = -1;
+  for (const Json& rate : checkpoint.config["train"]["ema"]) {
+    const std::string name = "ema." + rate.dump();
+    known += ", " + name;
+    if (rate.get<double>() > largest) {
+      largest = rate.get<double>();
+      slowest = name;
+    }
+    if (weights == name) return name;
+  }
+  if (weights == "ema") return slowest.empty() ? "weights" : slowest;
+  throw Error(path + ": has no weights '" + weights + "'; it has " + known);
+}
+
+std::string crc_of(const torch::nn::Module& network) {
+  uLong crc = crc32(0, nullptr, 0);
+  for (const Tensor& parameter : network.parameters()) {
+    const Tensor bytes = parameter.detach().to(torch::kCPU).contiguous();
+    crc = crc32(crc, static_cast<const Bytef*>(bytes.data_ptr()), static_cast<uInt>(bytes.nbytes()));
+  }
+  char text[16];
+  std::snprintf(text, sizeof text, "%08lx", crc);
+  return text;
+}
+
+}  // namespace
+
+Model build_model(const RunConfig& config, const DataShape& data, const Registry& registry) {
+  Model model;
+  model.config = config;
+  model.data = data;
+  const Json& m = config.model;
+  model.variance = variance_named(m["variance"]);
+  model.schedule = find_entry(registry.schedules, config.schedule["name"], "schedule")
+                       .make(without(config.schedule, {"name"}));
+  model.parameterisation =
+      find_entry(registry.parameterisations, m["parameterisation"], "parameterisation")
+          .make(m.value("parameterisation_options", Json::object()))(noise_label(model.schedule));
+  Json options = without(m, {"network", "parameterisation", "parameterisation_options", "variance"});
+  options["sample_shape"] = data.shape;
+  options["classes"] = config.data.conditional ? static_cast<int64_t>(data.classes.size()) : 0;
+  options["learned_variance"] = model.variance == Variance::learned;
+  check(!config.data.conditional || !data.classes.empty(),
+        "data.conditional: the data has no classes; set it to false or use labelled data");
+  model.network = find_entry(registry.networks, m["network"], "network").make(options);
+  initialise(*model.network, static_cast<uint64_t>(config.train.seed));
+  model.denoiser = make_denoiser(model.network, model.parameterisation);
+  model.weights = "raw";
+  return model;
+}
+
+Model load_model(const std::string& path, const Registry& registry, const std::string& weights,
+                 torch::Device device, const Log& log) {
+  std::optional<Checkpoint> found;
+  if (std::filesystem::is_directory(path)) {
+    found = newest_checkpoint(path, log);
+    check(found.has_value(), path, ": a folder without checkpoints; expected a run of `tweedie train`");
+  } else {
+    found = load_checkpoint(path);
+  }
+  Model model = build_model(make_config(found->config), from_json<DataShape>(found->data, path), registry);
+  model.weights = weights_prefix(*found, weights, path);
+  model.step = found->step;
+  torch::NoGradGuard no_grad;
+  for (auto& parameter : model.network->named_parameters()) {
+    const auto stored = found->tensors.find(model.weights + "." + parameter.key());
+    check(stored != found->tensors.end(), path, ": lacks the weights '", parameter.key(),
+          "' of its own network; the file was made by another version or is not whole");
+    check(stored->second.sizes() == parameter.value().sizes(), path, ": '", parameter.key(), "' has shape ",
+          stored->second.sizes(), ", the network needs ", parameter.value().sizes());
+    parameter.value().copy_(stored->second);
+  }
+  model.network->to(device);
+  model.network->eval();
+  model.fingerprint = crc_of(*model.network);
+  return model;
+}
+
+}  // namespace tweedie

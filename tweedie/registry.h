@@ -35,7 +35,12 @@ struct Registry {
 /// What tweedie itself brings.
 Registry builtin();
 
-/// The entry called `name`; throws Error naming the nearest if there is none.  `kind` is what it is, for the message.
+/// Opens a data spec (see datasets/spec.h) as the registry's datasets know it; `split` is "train"
+/// or "test".
+Dataset open_dataset(const Registry& registry, const std::string& spec, const std::string& split);
+
+/// The entry called `name`; throws Error naming the nearest if there is none.  `kind` is what it
+/// is, for the message.
 template <class T>
 const Entry<T>& find_entry(const std::map<std::string, Entry<T>>& entries, const std::string& name,
                            const std::string& kind) {

@@ -1,4 +1,5 @@
-// Checkpoints: one file holds everything that continues a run, and nothing that differs between equal runs.
+// Checkpoints: one file holds everything that continues a run, and nothing that differs between
+// equal runs.
 #pragma once
 
 #include <functional>
@@ -19,7 +20,8 @@ struct Checkpoint {
   Json config;  // the RunConfig, with the data's name but not its place on this machine
   Json data;    // shape, levels and classes of the data
   Json state;   // cursor, rate of the learning rate after roll-backs, sampler of t
-  std::map<std::string, at::Tensor> tensors;  // "weights.NAME", "ema.RATE.NAME", "adam.m.NAME", "adam.v.NAME"
+  std::map<std::string, at::Tensor>
+      tensors;  // "weights.NAME", "ema.RATE.NAME", "adam.m.NAME", "adam.v.NAME"
 };
 
 /// RUN/checkpoints/step-000001000.safetensors
@@ -28,8 +30,8 @@ std::string checkpoint_path(const std::string& run, int64_t step);
 /// The run's checkpoints, newest first, whether intact or not.
 std::vector<std::string> list_checkpoints(const std::string& run);
 
-/// Writes it atomically (temporary name, fsync, rename), checksummed, then removes all but the newest `keep`.
-/// Throws Error, leaving the earlier checkpoints untouched.
+/// Writes it atomically (temporary name, fsync, rename), checksummed, then removes all but the
+/// newest `keep`. Throws Error, leaving the earlier checkpoints untouched.
 void save_checkpoint(const std::string& run, const Checkpoint& checkpoint, int64_t keep);
 
 /// Throws Error if the file is missing, damaged or not a checkpoint of ours.

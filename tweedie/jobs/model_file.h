@@ -1,4 +1,5 @@
-// A trained model as the jobs use it: built from a configuration, loaded from a run, a checkpoint or a model file.
+// A trained model as the jobs use it: built from a configuration, loaded from a run, a checkpoint
+// or a model file.
 #pragma once
 
 #include <memory>
@@ -30,20 +31,22 @@ struct Model {
   std::shared_ptr<Network> network;
   Schedule schedule;
   Parameterisation parameterisation;
-  Denoiser denoiser;          // bare: what log-probabilities are computed with
+  Denoiser denoiser;  // bare: what log-probabilities are computed with
   Variance variance;
-  int64_t step = 0;           // optimiser steps behind the weights
-  std::string weights;        // "raw", "ema.0.9999", ...
-  std::string fingerprint;    // CRC-32 of the weights in use, 8 hex digits
+  int64_t step = 0;         // optimiser steps behind the weights
+  std::string weights;      // "raw", "ema.0.9999", ...
+  std::string fingerprint;  // CRC-32 of the weights in use, 8 hex digits
 };
 
-/// The model that a configuration describes, with freshly initialised weights drawn from `train.seed`.
-/// Throws Error where the options do not fit each other or the data.
+/// The model that a configuration describes, with freshly initialised weights drawn from
+/// `train.seed`. Throws Error where the options do not fit each other or the data.
 Model build_model(const RunConfig& config, const DataShape& data, const Registry& registry);
 
-/// `path` is a run folder (its newest intact checkpoint; `log` hears of damaged ones) or a checkpoint.  `weights` is "ema"
-/// (the slowest average kept), "ema.0.999" or "raw".  The network is in evaluation mode.  Throws Error.
-Model load_model(const std::string& path, const Registry& registry, const std::string& weights = "ema",
-                 torch::Device device = torch::kCPU, const Log& log = [](const std::string&) {});
+/// `path` is a run folder (its newest intact checkpoint; `log` hears of damaged ones) or a
+/// checkpoint.  `weights` is "ema" (the slowest average kept), "ema.0.999" or "raw".  The network
+/// is in evaluation mode.  Throws Error.
+Model load_model(
+    const std::string& path, const Registry& registry, const std::string& weights = "ema",
+    torch::Device device = torch::kCPU, const Log& log = [](const std::string&) {});
 
 }  // namespace tweedie

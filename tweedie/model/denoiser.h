@@ -8,20 +8,21 @@
 
 #include "tweedie/model/network.h"
 #include "tweedie/process/parameterisation.h"
+#include "tweedie/tensor/levels.h"
 
 namespace tweedie {
 
 struct Prediction {
   Tensor x0;
-  Tensor var_mix;  // in [0, 1] between log var and log var_large of the posterior; undefined if variances are fixed
+  Tensor var_mix;  // in [0, 1] between log var and log var_large of the posterior; undefined if
+                   // variances are fixed
 };
 
-/// One level for each example, or one shared by the batch.
-using Levels = at::ArrayRef<Level>;
 using Denoiser = std::function<Prediction(const Tensor& x_t, Levels, const Condition&)>;
 
 Denoiser make_denoiser(std::shared_ptr<Network> network, Parameterisation parameterisation);
-/// uncond + weight (cond - uncond); weight 1 is the conditional model, 0 the unconditional, both bitwise.
+/// uncond + weight (cond - uncond); weight 1 is the conditional model, 0 the unconditional, both
+/// bitwise.
 Denoiser guided(Denoiser denoiser, double weight, Condition null);
 /// x0 clamped to [low, high].
 Denoiser clipped(Denoiser denoiser, double low = -1, double high = 1);

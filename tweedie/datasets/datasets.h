@@ -1,0 +1,26 @@
+// The registry's datasets.  Options hold what the spec said, plus "split": "train" or "test".  All
+// throw Error on bad data.
+#pragma once
+
+#include <string>
+
+#include "tweedie/base/json.h"
+#include "tweedie/datasets/dataset.h"
+
+namespace tweedie {
+
+Dataset make_fashion_mnist(
+    const Json& options);               // the files of Debian's dataset-fashion-mnist, or path=DIR
+Dataset make_idx(const Json& options);  // path: an images file (gz or not); labels found beside it
+                                        // or labels=PATH
+Dataset make_image_folder(
+    const Json& options);  // path: PNG and JPEG files; sub-folders are classes
+Dataset make_toy(
+    const Json& options);  // path: swiss-roll, two-moons, checkerboard, rings, gaussian-mixture
+
+std::string fashion_mnist_options_help();
+std::string idx_options_help();
+std::string image_folder_options_help();
+std::string toy_options_help();
+
+}  // namespace tweedie

@@ -1,0 +1,22 @@
+// Denoising diffusion implicit models.
+#pragma once
+
+#include "tweedie/base/fields.h"
+#include "tweedie/model/sampler.h"
+
+namespace tweedie {
+
+struct DdimOptions {
+  double eta = 0;
+  bool clip = true;
+  template <class Visit>
+  void fields(Visit&& visit) {
+    visit("eta", eta, "0: no noise; 1: the noise of ddpm's small variance");
+    visit("clip", clip, "clamp the predicted x0 to [-1, 1]");
+  }
+};
+
+/// Song et al. 2021 (arXiv:2010.02502), eq. 12 and 16, on any path.
+Sampler ddim(DdimOptions options = {});
+
+}  // namespace tweedie

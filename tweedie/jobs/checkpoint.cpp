@@ -20,8 +20,10 @@ Json parse_metadata(const TensorFile& file, const std::string& path) {
   const auto format = file.metadata.find("format");
   const auto body = file.metadata.find("tweedie");
   check(format != file.metadata.end() && body != file.metadata.end(), path,
-        ": a safetensors file, but not a checkpoint of tweedie (its metadata has no 'tweedie' entry)");
-  check(format->second == kFormat, path, ": has format '", format->second, "', this program reads '", kFormat, "'");
+        ": a safetensors file, but not a checkpoint of tweedie (its metadata has no 'tweedie' "
+        "entry)");
+  check(format->second == kFormat, path, ": has format '", format->second,
+        "', this program reads '", kFormat, "'");
   Json json = Json::parse(body->second, nullptr, false);
   check(json.is_object() && json.contains("step") && json["step"].is_number_integer(), path,
         ": its metadata cannot be read; use an earlier checkpoint");
@@ -41,7 +43,8 @@ std::vector<std::string> list_checkpoints(const std::string& run) {
   std::error_code missing;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder_of(run), missing)) {
     const std::string name = entry.path().filename().string();
-    if (name.starts_with("step-") && name.ends_with(".safetensors")) paths.push_back(entry.path().string());
+    if (name.starts_with("step-") && name.ends_with(".safetensors"))
+      paths.push_back(entry.path().string());
   }
   std::sort(paths.rbegin(), paths.rend());
   return paths;
@@ -54,11 +57,12 @@ void save_checkpoint(const std::string& run, const Checkpoint& checkpoint, int64
   TensorFile file;
   file.tensors = checkpoint.tensors;
   file.metadata["format"] = kFormat;
-  file.metadata["tweedie"] = Json{{"step", checkpoint.step},
-                                  {"config", checkpoint.config},
-                                  {"data", checkpoint.data},
-                                  {"state", checkpoint.state}}
-                                 .dump();
+  file.metadata["tweedie"] = Json{
+      {"step", checkpoint.step},
+      {"config", checkpoint.config},
+      {"data", checkpoint.data},
+      {"state",
+       checkpoint.state}}.dump();
   write_checked_safetensors(checkpoint_path(run, checkpoint.step), file);
   const std::vector<std::string> paths = list_checkpoints(run);
   for (size_t i = static_cast<size_t>(keep); i < paths.size(); ++i) fs::remove(paths[i], failure);
@@ -67,8 +71,9 @@ void save_checkpoint(const std::string& run, const Checkpoint& checkpoint, int64
 Checkpoint load_checkpoint(const std::string& path) {
   TensorFile file = read_checked_safetensors(path);
   const Json json = parse_metadata(file, path);
-  return {json["step"].get<int64_t>(), json.value("config", Json::object()), json.value("data", Json::object()),
-          json.value("state", Json::object()), std::move(file.tensors)};
+  return {json["step"].get<int64_t>(), json.value("config", Json::object()),
+          json.value("data", Json::object()), json.value("state", Json::object()),
+          std::move(file.tensors)};
 }
 
 std::optional<Checkpoint> newest_checkpoint(const std::string& run, const Log& log) {
@@ -82,7 +87,8 @@ std::optional<Checkpoint> newest_checkpoint(const std::string& run, const Log& l
       log("passing over a checkpoint that cannot be used: " + last_failure);
     }
   }
-  check(paths.empty(), run, ": none of its ", paths.size(), " checkpoints can be used; the last said: ", last_failure);
+  check(paths.empty(), run, ": none of its ", paths.size(),
+        " checkpoints can be used; the last said: ", last_failure);
   return std::nullopt;
 }
 

@@ -29,7 +29,9 @@ Json to_json_value(const toml::node& node, const std::string& where) {
   if (const auto* whole = node.as_integer()) return whole->get();
   if (const auto* number = node.as_floating_point()) return number->get();
   if (const auto* flag = node.as_boolean()) return flag->get();
-  throw Error(where + ": dates and times are not used in recipes; expected a number, a text, true/false or a list");
+  throw Error(
+      where +
+      ": dates and times are not used in recipes; expected a number, a text, true/false or a list");
 }
 
 Json parse_recipe(const std::string& text, const std::string& name) {
@@ -37,7 +39,8 @@ Json parse_recipe(const std::string& text, const std::string& name) {
     return to_json_value(toml::parse(text), name);
   } catch (const toml::parse_error& error) {
     std::ostringstream message;
-    message << name << ", line " << error.source().begin.line << ": not valid TOML: " << error.description();
+    message << name << ", line " << error.source().begin.line
+            << ": not valid TOML: " << error.description();
     throw Error(message.str());
   }
 }
@@ -55,16 +58,16 @@ void decay_rate(double value, const char* name) {
 }
 
 void one_of(const std::string& value, const char* name, const std::vector<std::string>& known) {
-  check(std::find(known.begin(), known.end(), value) != known.end(), name, ": unknown value '", value, "'",
-        suggestion(value, known));
+  check(std::find(known.begin(), known.end(), value) != known.end(), name, ": unknown value '",
+        value, "'", suggestion(value, known));
 }
 
 void check_train(const TrainConfig& train) {
   positive(train.steps, "train.steps");
   positive(train.batch, "train.batch");
   positive(train.accumulate, "train.accumulate");
-  check(train.accumulate <= train.batch, "train.accumulate: cannot split a batch of ", train.batch, " into ",
-        train.accumulate, " parts; lower it or raise train.batch");
+  check(train.accumulate <= train.batch, "train.accumulate: cannot split a batch of ", train.batch,
+        " into ", train.accumulate, " parts; lower it or raise train.batch");
   check(std::isfinite(train.learning_rate) && train.learning_rate > 0,
         "train.learning_rate: expected a positive number, got ", train.learning_rate);
   one_of(train.optimiser, "train.optimiser", {"adamw", "adam"});
@@ -74,8 +77,8 @@ void check_train(const TrainConfig& train) {
   check(train.epsilon > 0, "train.epsilon: expected a positive number, got ", train.epsilon);
   not_negative(static_cast<double>(train.warmup), "train.warmup");
   one_of(train.decay, "train.decay", {"constant", "linear", "cosine"});
-  check(train.decay_from >= 0 && train.decay_from < 1, "train.decay_from: expected a fraction in [0, 1), got ",
-        train.decay_from);
+  check(train.decay_from >= 0 && train.decay_from < 1,
+        "train.decay_from: expected a fraction in [0, 1), got ", train.decay_from);
   not_negative(train.clip, "train.clip");
   one_of(train.draw, "train.draw", {"uniform", "antithetic"});
   not_negative(train.vlb_weight, "train.vlb_weight");
@@ -104,12 +107,15 @@ Json read_recipe(const std::string& name_or_path) {
 
 void set_option(Json& config, const std::string& assignment) {
   const size_t equals = assignment.find('=');
-  check(equals != std::string::npos && equals > 0, "--set ", assignment, ": expected key=value, as in train.batch=32");
+  check(equals != std::string::npos && equals > 0, "--set ", assignment,
+        ": expected key=value, as in train.batch=32");
   Json* place = &config;
   std::istringstream keys(assignment.substr(0, equals));
   for (std::string key; std::getline(keys, key, '.');) {
-    check(!key.empty(), "--set ", assignment, ": a part of the key is empty; write it as in train.batch=32");
-    check(place->is_null() || place->is_object(), "--set ", assignment, ": '", key, "' lies below a value, not a table");
+    check(!key.empty(), "--set ", assignment,
+          ": a part of the key is empty; write it as in train.batch=32");
+    check(place->is_null() || place->is_object(), "--set ", assignment, ": '", key,
+          "' lies below a value, not a table");
     place = &(*place)[key];
   }
   const std::string text = assignment.substr(equals + 1);
@@ -122,14 +128,19 @@ RunConfig make_config(const Json& given) {
   check(given.is_object(), "configuration: expected tables such as [train], got ", given.dump());
   full.merge_patch(given);
   const RunConfig config = from_json<RunConfig>(full, "");
-  for (const auto& [table, name] : {std::pair{&config.model, "network"}, {&config.model, "parameterisation"},
-                                    {&config.model, "variance"}, {&config.schedule, "name"}})
-    check(table->is_object() && table->contains(name) && (*table)[name].is_string(), "configuration: '", name,
-          "' must be a text");
+  for (const auto& [table, name] : {std::pair{&config.model, "network"},
+                                    {&config.model, "parameterisation"},
+                                    {&config.model, "variance"},
+                                    {&config.schedule, "name"}})
+    check(table->is_object() && table->contains(name) && (*table)[name].is_string(),
+          "configuration: '", name, "' must be a text");
   one_of(config.model["variance"], "model.variance", {"small", "large", "learned"});
+  check(config.data.drop_class >= 0 && config.data.drop_class < 1,
+        "data.drop_class: expected a share in [0, 1), got ", config.data.drop_class);
   check_train(config.train);
   check(config.train.vlb_weight == 0 || config.model["variance"] == "learned",
-        "train.vlb_weight: is the weight of learned variances; set model.variance=learned or leave it 0");
+        "train.vlb_weight: is the weight of learned variances; set model.variance=learned or leave "
+        "it 0");
   positive(config.checkpoint.every, "checkpoint.every");
   positive(config.checkpoint.keep, "checkpoint.keep");
   positive(config.watch.log_every, "watch.log_every");

@@ -11,11 +11,15 @@ namespace tweedie {
 struct DataConfig {
   std::string spec = "fashion-mnist";
   bool conditional = false;
+  double drop_class = 0.1;
   bool flip = false;
   template <class Visit>
   void fields(Visit&& visit) {
-    visit("spec", spec, "the data: fashion-mnist, idx:PATH, images:DIR, toy:NAME (see `tweedie list datasets`)");
+    visit("spec", spec,
+          "the data: fashion-mnist, idx:PATH, images:DIR, toy:NAME (see `tweedie list datasets`)");
     visit("conditional", conditional, "learn p(x | class) from the data's labels");
+    visit("drop_class", drop_class,
+          "share of examples whose class is hidden in training, which guidance needs");
     visit("flip", flip, "mirror images at random; only where a mirrored image is as probable");
   }
 };
@@ -32,6 +36,7 @@ struct TrainConfig {
   double decay_from = 0.5;
   double clip = 1;
   std::string objective = "simple";
+  Json objective_options = Json::object();
   std::string draw = "antithetic";
   double vlb_weight = 0;
   std::vector<double> ema = {0.9999};
@@ -54,8 +59,10 @@ struct TrainConfig {
     visit("decay_from", decay_from, "fraction of the run at which the decay begins");
     visit("clip", clip, "largest norm of the whole gradient; 0: no clipping");
     visit("objective", objective, "simple, vlb, or mixed (see `tweedie list objectives`)");
+    visit("objective_options", objective_options, "the objective's own options");
     visit("draw", draw, "how a batch's levels are drawn: uniform or antithetic (evenly spread)");
-    visit("vlb_weight", vlb_weight, "weight of the bound beside the simple loss, for learned variances");
+    visit("vlb_weight", vlb_weight,
+          "weight of the bound beside the simple loss, for learned variances");
     visit("ema", ema, "decay rates of the weight averages kept, a step");
     visit("ema_warmup", ema_warmup, "average faster at first: min(decay, (1 + n)/(10 + n))");
     visit("precision", precision, "auto, fp32 or bf16 (fp32 master weights)");
@@ -82,7 +89,8 @@ struct WatchConfig {
   template <class Visit>
   void fields(Visit&& visit) {
     visit("log_every", log_every, "steps between lines of metrics.jsonl");
-    visit("held_out_every", held_out_every, "steps between evaluations of the bound on held-out data; 0: never");
+    visit("held_out_every", held_out_every,
+          "steps between evaluations of the bound on held-out data; 0: never");
     visit("held_out", held_out, "held-out examples used for it");
     visit("samples_every", samples_every, "steps between sample grids; 0: never");
     visit("samples", samples, "samples in a grid");
@@ -99,7 +107,8 @@ struct SampleConfig {
   }
 };
 
-/// `model` and `schedule` hold a name and that plug-in's own options, which the registry's entry checks.
+/// `model` and `schedule` hold a name and that plug-in's own options, which the registry's entry
+/// checks.
 struct RunConfig {
   DataConfig data;
   Json model = {{"network", "unet"}, {"parameterisation", "eps"}, {"variance", "small"}};
@@ -120,14 +129,15 @@ struct RunConfig {
   }
 };
 
-/// A recipe by name (`recipes/NAME.toml`, looked for beside the program and where it was installed) or by path, as JSON.
-/// Throws Error if it cannot be found or parsed.
+/// A recipe of the program by name, or a TOML file by path, as JSON.  Throws Error if it cannot be
+/// found or parsed.
 Json read_recipe(const std::string& name_or_path);
 
 /// Sets "train.batch=32" in a tree of options; the value is read as JSON, else taken as a text.
 void set_option(Json& config, const std::string& assignment);
 
-/// Checks every value that does not depend on data: positive sizes, known names, ranges.  Throws Error.
+/// Checks every value that does not depend on data: positive sizes, known names, ranges.  Throws
+/// Error.
 RunConfig make_config(const Json& given);
 
 }  // namespace tweedie

@@ -16,7 +16,8 @@ Json without(Json table, std::initializer_list<const char*> keys) {
   return table;
 }
 
-/// What the network is told of a level: the 0-based step of a chain, or continuous time from 0 to 1000.
+/// What the network is told of a level: the 0-based step of a chain, or continuous time from 0 to
+/// 1000.
 NoiseLabel noise_label(const Schedule& schedule) {
   if (schedule.steps > 0)
     return [steps = static_cast<double>(schedule.steps)](const Level& level) {
@@ -28,11 +29,14 @@ NoiseLabel noise_label(const Schedule& schedule) {
 }
 
 Variance variance_named(const std::string& name) {
-  return name == "learned" ? Variance::learned : name == "large" ? Variance::large : Variance::small;
+  return name == "learned" ? Variance::learned
+         : name == "large" ? Variance::large
+                           : Variance::small;
 }
 
 /// The prefix under which a checkpoint keeps the weights asked for.
-std::string weights_prefix(const Checkpoint& checkpoint, const std::string& weights, const std::string& path) {
+std::string weights_prefix(const Checkpoint& checkpoint, const std::string& weights,
+                           const std::string& path) {
   if (weights == "raw") return "weights";
   std::string known = "raw";
   std::string slowest;
@@ -54,7 +58,8 @@ std::string crc_of(const torch::nn::Module& network) {
   uLong crc = crc32(0, nullptr, 0);
   for (const Tensor& parameter : network.parameters()) {
     const Tensor bytes = parameter.detach().to(torch::kCPU).contiguous();
-    crc = crc32(crc, static_cast<const Bytef*>(bytes.data_ptr()), static_cast<uInt>(bytes.nbytes()));
+    crc =
+        crc32(crc, static_cast<const Bytef*>(bytes.data_ptr()), static_cast<uInt>(bytes.nbytes()));
   }
   char text[16];
   std::snprintf(text, sizeof text, "%08lx", crc);
@@ -74,7 +79,8 @@ Model build_model(const RunConfig& config, const DataShape& data, const Registry
   model.parameterisation =
       find_entry(registry.parameterisations, m["parameterisation"], "parameterisation")
           .make(m.value("parameterisation_options", Json::object()))(noise_label(model.schedule));
-  Json options = without(m, {"network", "parameterisation", "parameterisation_options", "variance"});
+  Json options =
+      without(m, {"network", "parameterisation", "parameterisation_options", "variance"});
   options["sample_shape"] = data.shape;
   options["classes"] = config.data.conditional ? static_cast<int64_t>(data.classes.size()) : 0;
   options["learned_variance"] = model.variance == Variance::learned;
@@ -92,11 +98,13 @@ Model load_model(const std::string& path, const Registry& registry, const std::s
   std::optional<Checkpoint> found;
   if (std::filesystem::is_directory(path)) {
     found = newest_checkpoint(path, log);
-    check(found.has_value(), path, ": a folder without checkpoints; expected a run of `tweedie train`");
+    check(found.has_value(), path,
+          ": a folder without checkpoints; expected a run of `tweedie train`");
   } else {
     found = load_checkpoint(path);
   }
-  Model model = build_model(make_config(found->config), from_json<DataShape>(found->data, path), registry);
+  Model model =
+      build_model(make_config(found->config), from_json<DataShape>(found->data, path), registry);
   model.weights = weights_prefix(*found, weights, path);
   model.step = found->step;
   torch::NoGradGuard no_grad;
@@ -104,8 +112,9 @@ Model load_model(const std::string& path, const Registry& registry, const std::s
     const auto stored = found->tensors.find(model.weights + "." + parameter.key());
     check(stored != found->tensors.end(), path, ": lacks the weights '", parameter.key(),
           "' of its own network; the file was made by another version or is not whole");
-    check(stored->second.sizes() == parameter.value().sizes(), path, ": '", parameter.key(), "' has shape ",
-          stored->second.sizes(), ", the network needs ", parameter.value().sizes());
+    check(stored->second.sizes() == parameter.value().sizes(), path, ": '", parameter.key(),
+          "' has shape ", stored->second.sizes(), ", the network needs ",
+          parameter.value().sizes());
     parameter.value().copy_(stored->second);
   }
   model.network->to(device);

@@ -24,12 +24,15 @@ struct TrainProgress {
 };
 
 struct TrainHooks {
-  Log log;                                             // whole lines: what happened
-  std::function<void(const TrainProgress&)> progress;  // often; the caller decides when to draw
+  Log log;  // whole lines: what happened
+  std::function<void(const TrainProgress&)>
+      progress;                       // after every step; the caller decides when to draw
   std::function<bool()> interrupted;  // asked after every step; true: save and return
 };
 
-enum class TrainEnd { finished, interrupted };
+/// `diverged`: not finite again after three roll-backs, each with half the step; the log says what
+/// to do.
+enum class TrainEnd { finished, interrupted, diverged };
 
 /// Throws Error on configurations, data and folders that cannot be used.
 TrainEnd train(const TrainRequest& request, const Registry& registry, const TrainHooks& hooks);

@@ -17,6 +17,10 @@ struct Condition {
 struct Network : torch::nn::Module {
   /// F(c_in x_t, c_noise): x [B, C, ...], c_noise [B] -> [B, C, ...], or [B, 2C, ...] with learned variance.
   virtual Tensor forward(const Tensor& x, const Tensor& c_noise, const Condition&) = 0;
+
+  // Key of the random masks of dropout, set before every training step: a repeated step is the same step.
+  uint64_t seed = 0;
+  int64_t step = 0;
 };
 
 }  // namespace tweedie

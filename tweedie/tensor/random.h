@@ -20,7 +20,8 @@ enum class Stream : uint32_t {
   sampling,
   dequantise,
   evaluation,
-  data
+  data,
+  classes
 };
 
 struct RandomKey {

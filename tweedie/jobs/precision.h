@@ -1,0 +1,32 @@
+// What training computes in.
+#pragma once
+
+#include <string>
+
+#include <torch/types.h>
+
+namespace tweedie {
+
+/// Whether this CPU multiplies bf16 matrices in tiles (AMX), the one case where bf16 was measured
+/// faster than fp32.
+bool cpu_has_amx();
+
+/// "fp32" or "bf16" for "auto": bf16 with fp32 master weights on CUDA and on CPUs with AMX.
+std::string resolve_precision(const std::string& precision, torch::Device device);
+
+/// While it lives and `precision` is "bf16", convolutions and matrix products run in bf16; weights
+/// stay float32.
+class PrecisionGuard {
+ public:
+  PrecisionGuard(const std::string& precision, torch::Device device);
+  ~PrecisionGuard();
+  PrecisionGuard(const PrecisionGuard&) = delete;
+  PrecisionGuard& operator=(const PrecisionGuard&) = delete;
+
+ private:
+  void enable(bool on);
+  torch::Device device_;
+  bool active_;
+};
+
+}  // namespace tweedie

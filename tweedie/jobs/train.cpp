@@ -1,0 +1,384 @@
+#include "tweedie/jobs/train.h"
+
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <numeric>
+
+#include <unistd.h>
+
+#include "tweedie/datasets/loader.h"
+#include "tweedie/datasets/spec.h"
+#include "tweedie/jobs/diagnosis.h"
+#include "tweedie/jobs/learning_rate.h"
+#include "tweedie/jobs/optimiser.h"
+#include "tweedie/jobs/precision.h"
+#include "tweedie/jobs/run_folder.h"
+#include "tweedie/jobs/watch.h"
+#include "tweedie/model/objective.h"
+#include "tweedie/tensor/random.h"
+
+namespace tweedie {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr int64_t kMaxRollbacks = 3;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+/// What a checkpoint calls `state`: where training is, beside the tensors.
+struct State {
+  int64_t cursor = 0;              // examples consumed
+  double learning_rate_scale = 1;  // halved by every roll-back
+  int64_t rollbacks = 0;
+  template <class Visit>
+  void fields(Visit&& visit) {
+    visit("cursor", cursor, "");
+    visit("learning_rate_scale", learning_rate_scale, "");
+    visit("rollbacks", rollbacks, "");
+  }
+};
+
+/// Sums since the last line of metrics.jsonl.
+struct Window {
+  int64_t steps = 0, examples = 0;
+  double loss = 0, gradient_norm = 0;
+  double quartile_loss[4] = {}, quartile_count[4] = {};  // by t, from clean to noise
+  Clock::time_point start = Clock::now();
+};
+
+int64_t resident_bytes() {
+  std::ifstream statm("/proc/self/statm");
+  int64_t total = 0, resident = 0;
+  statm >> total >> resident;
+  return resident * sysconf(_SC_PAGESIZE);
+}
+
+torch::Device training_device(const std::string& name) {
+  check(name == "auto" || name == "cpu" || name == "cuda",
+        "--device: expected auto, cpu or cuda, got '", name, "'");
+  check(name != "cuda" || torch::cuda::is_available(),
+        "--device cuda: this LibTorch sees no CUDA device; use --device cpu");
+  return name == "cuda" || (name == "auto" && torch::cuda::is_available()) ? torch::kCUDA
+                                                                           : torch::kCPU;
+}
+
+/// The configuration as a checkpoint keeps it: equal training gives equal bytes wherever the data
+/// lies.
+Json portable_config(RunConfig config) {
+  config.data.spec = parse_data_spec(config.data.spec).name;
+  return to_json(config);
+}
+
+Condition part_of(const Condition& condition, int64_t first, int64_t count) {
+  return {condition.label.defined() ? condition.label.narrow(0, first, count) : Tensor(),
+          condition.context.defined() ? condition.context.narrow(0, first, count) : Tensor()};
+}
+
+class Training {
+ public:
+  Training(const TrainRequest& request, const Registry& registry, const TrainHooks& hooks)
+      : config_(request.config),
+        request_(request),
+        registry_(registry),
+        hooks_(hooks),
+        device_(training_device(request.device)),
+        precision_(resolve_precision(config_.train.precision, device_)),
+        data_(open_dataset(registry, config_.data.spec, "train")),
+        held_out_(open_dataset(registry, config_.data.spec, "test")),
+        model_(build_model(config_, {data_.shape, data_.levels, data_.classes}, registry)),
+        objective_(find_entry(registry.objectives, config_.train.objective, "objective")
+                       .make(config_.train.objective_options)(model_.schedule)) {
+    check(data_.size >= 1, config_.data.spec, ": has no examples to train on");
+    check(!config_.data.flip || data_.flip, "data.flip: a mirrored example of ", data_.name,
+          " is not as probable as the example; set it to false");
+    objective_.vlb_weight = config_.train.vlb_weight;
+    model_.network->to(device_);
+    optimiser_.emplace(*model_.network, config_.train);
+  }
+
+  TrainEnd run() {
+    start();
+    while (progress() < 1) {
+      if (!step()) {
+        if (!roll_back()) return TrainEnd::diverged;
+        continue;
+      }
+      if (step_ % config_.watch.log_every == 0) write_metrics();
+      watch();
+      const bool stop = hooks_.interrupted && hooks_.interrupted();
+      if (stop || step_ % config_.checkpoint.every == 0) save();
+      if (stop) return TrainEnd::interrupted;
+    }
+    if (saved_ != step_) save();
+    return TrainEnd::finished;
+  }
+
+ private:
+  void start() {
+    const bool folder_was_empty = list_checkpoints(request_.out).empty();
+    open_run_folder(request_.out, request_.resume);
+    for (const std::string& warning : model_.schedule.warnings) say("warning: " + warning);
+    int64_t parameters = 0;
+    for (const Tensor& parameter : model_.network->parameters()) parameters += parameter.numel();
+    say(data_.name + ": " + std::to_string(data_.size) + " examples to train on, " +
+        std::to_string(held_out_.size) + " held out; network of " + std::to_string(parameters) +
+        " parameters; " + precision_ + " on " + device_.str() +
+        (config_.train.precision == "auto" ? " (train.precision=fp32|bf16 overrides)" : "") + ", " +
+        std::to_string(at::get_num_threads()) + " threads");
+    write_config(request_.out, config_);
+    if (request_.resume) {
+      if (const auto found = newest_checkpoint(request_.out, hooks_.log)) {
+        restore(*found);
+        seconds_before_ = read_seconds_spent(request_.out);
+        say("continuing " + request_.out + " from step " + std::to_string(step_));
+      } else {
+        say(request_.out + ": nothing to resume; starting anew");
+      }
+    }
+    truncate_metrics(request_.out, step_);
+    begun_ = Clock::now();
+    if (folder_was_empty || step_ == 0) save();  // roll-backs always have a target
+    open_loader();
+  }
+
+  /// Fraction of the run that is done.
+  double progress() const {
+    if (request_.budget_seconds > 0)
+      return std::min(1.0, seconds_spent() / request_.budget_seconds);
+    return std::min(1.0, static_cast<double>(step_) / static_cast<double>(config_.train.steps));
+  }
+
+  double seconds_spent() const { return seconds_before_ + seconds_since(begun_); }
+
+  void open_loader() {
+    loader_.emplace(data_, LoaderOptions{config_.train.batch, seed(), config_.data.flip},
+                    state_.cursor);
+  }
+
+  uint64_t seed() const { return static_cast<uint64_t>(config_.train.seed); }
+
+  std::vector<Level> draw_levels(int64_t step) const {
+    const int64_t batch = config_.train.batch;
+    const RandomKey key{seed(), Stream::levels};
+    const double offset = keyed_uniform(key, 0, step);
+    std::vector<Level> levels;
+    for (int64_t i = 0; i < batch; ++i) {
+      const double u =
+          config_.train.draw == "antithetic"
+              ? std::fmod(offset + static_cast<double>(i) / static_cast<double>(batch), 1.0)
+              : keyed_uniform(key, i, step);
+      levels.push_back(objective_.draw(u));
+    }
+    return levels;
+  }
+
+  /// Hides the class of some examples, so that one network is also the unconditional model that
+  /// guidance needs.
+  Tensor hidden_labels(const Tensor& labels, int64_t step) const {
+    const Tensor label = labels.clone();
+    for (int64_t i = 0; i < label.size(0); ++i)
+      if (keyed_uniform({seed(), Stream::classes}, i, step) < config_.data.drop_class)
+        label[i] = static_cast<int64_t>(data_.classes.size());
+    return label;
+  }
+
+  /// One optimiser step; false if its loss or gradient was not finite (said through the log;
+  /// nothing was updated).
+  bool step() {
+    const Clock::time_point begun = Clock::now();
+    const int64_t step = step_ + 1, batch = config_.train.batch, parts = config_.train.accumulate;
+    LoadedBatch loaded = loader_->next();
+    const std::vector<Level> levels = draw_levels(step);
+    std::vector<int64_t> places(static_cast<size_t>(batch));
+    std::iota(places.begin(), places.end(), int64_t{0});
+    const Tensor eps = keyed_normal({seed(), Stream::noise}, places, step, data_.shape).to(device_);
+    Batch all{loaded.batch.x.to(device_), {}};
+    if (config_.data.conditional)
+      all.condition.label = hidden_labels(loaded.batch.condition.label, step).to(device_);
+
+    model_.network->train();
+    model_.network->seed = seed();
+    model_.network->step = step;
+    optimiser_->zero_gradients();
+    std::vector<double> losses;
+    for (int64_t part = 0; part < parts; ++part) {
+      const int64_t first = batch * part / parts, count = batch * (part + 1) / parts - first;
+      const Batch piece{all.x.narrow(0, first, count), part_of(all.condition, first, count)};
+      const Levels piece_levels(levels.data() + first, static_cast<size_t>(count));
+      const Tensor loss = piece_loss(piece, piece_levels, eps.narrow(0, first, count));  // [count]
+      (loss.sum() / static_cast<double>(batch)).backward();
+      const Tensor values = loss.detach().to(torch::kCPU, torch::kDouble).contiguous();
+      losses.insert(losses.end(), values.data_ptr<double>(), values.data_ptr<double>() + count);
+    }
+    const double norm = optimiser_->gradient_norm();
+    const double loss =
+        std::accumulate(losses.begin(), losses.end(), 0.0) / static_cast<double>(batch);
+    if (!std::isfinite(norm) || !std::isfinite(loss)) {
+      say(describe_non_finite({step, loaded, levels, losses}, *model_.network));
+      return false;
+    }
+    const double clip = config_.train.clip;
+    optimiser_->step(step,
+                     learning_rate(config_.train, step, progress()) * state_.learning_rate_scale,
+                     clip > 0 && norm > clip ? clip / norm : 1);
+    step_ = step;
+    state_.cursor = loaded.cursor;
+    count(levels, losses, loss, norm);
+    report(loss, seconds_since(begun));
+    return true;
+  }
+
+  Tensor piece_loss(const Batch& piece, Levels levels, const Tensor& eps) {
+    const PrecisionGuard guard(precision_, device_);
+    return denoising_loss(*model_.network, model_.parameterisation, objective_, piece, levels, eps);
+  }
+
+  void count(const std::vector<Level>& levels, const std::vector<double>& losses, double loss,
+             double norm) {
+    ++window_.steps;
+    window_.examples += config_.train.batch;
+    window_.loss += loss;
+    window_.gradient_norm += norm;
+    const double first = model_.schedule.t_min, range = model_.schedule.t_max - first;
+    for (size_t i = 0; i < levels.size(); ++i) {
+      const int quartile = std::clamp(static_cast<int>(4 * (levels[i].t - first) / range), 0, 3);
+      window_.quartile_loss[quartile] += losses[i];
+      window_.quartile_count[quartile] += 1;
+    }
+  }
+
+  void report(double loss, double seconds) {
+    seconds_per_step_ =
+        seconds_per_step_ == 0 ? seconds : 0.95 * seconds_per_step_ + 0.05 * seconds;
+    if (!hooks_.progress) return;
+    const bool budget = request_.budget_seconds > 0;
+    const double left = budget
+                            ? request_.budget_seconds - seconds_spent()
+                            : static_cast<double>(config_.train.steps - step_) * seconds_per_step_;
+    hooks_.progress({step_, budget ? 0 : config_.train.steps, loss,
+                     static_cast<double>(config_.train.batch) / seconds_per_step_, left,
+                     resident_bytes()});
+  }
+
+  void write_metrics() {
+    const double steps = static_cast<double>(window_.steps);
+    Json quartiles = Json::array();
+    for (int i = 0; i < 4; ++i)
+      quartiles.push_back(window_.quartile_count[i] > 0
+                              ? Json(window_.quartile_loss[i] / window_.quartile_count[i])
+                              : Json());
+    append_metrics(request_.out,
+                   {{"step", step_},
+                    {"seconds", seconds_spent()},
+                    {"loss", window_.loss / steps},
+                    {"loss_by_t_quartile", quartiles},
+                    {"gradient_norm", window_.gradient_norm / steps},
+                    {"learning_rate",
+                     learning_rate(config_.train, step_, progress()) * state_.learning_rate_scale},
+                    {"images_per_second",
+                     static_cast<double>(window_.examples) / seconds_since(window_.start)},
+                    {"resident_bytes", resident_bytes()}});
+    window_ = {};
+  }
+
+  /// Held-out bound and sample grids, when their steps have come.  The model shown is the slowest
+  /// average's.
+  void watch() {
+    const WatchConfig& watch = config_.watch;
+    const bool bound = watch.held_out_every > 0 && step_ % watch.held_out_every == 0;
+    const bool samples = watch.samples_every > 0 && step_ % watch.samples_every == 0;
+    if (!bound && !samples) return;
+    model_.network->eval();
+    if (samples) write_sample_grid(model_, registry_, request_.out, step_, "raw");
+    const std::vector<double>& rates = config_.train.ema;
+    const size_t slowest =
+        static_cast<size_t>(std::max_element(rates.begin(), rates.end()) - rates.begin());
+    if (!rates.empty()) optimiser_->swap_average(slowest);
+    if (samples && !rates.empty()) write_sample_grid(model_, registry_, request_.out, step_, "ema");
+    if (bound) {
+      Json line = {{"step", step_}, {"seconds", seconds_spent()}};
+      line.update(held_out_metrics(model_, held_out_));
+      append_metrics(request_.out, line);
+      say("step " + std::to_string(step_) + ": held out " + line["held_out"].get<std::string>());
+    }
+    if (!rates.empty()) optimiser_->swap_average(slowest);
+  }
+
+  void save() {
+    Checkpoint checkpoint;
+    checkpoint.step = step_;
+    checkpoint.config = portable_config(config_);
+    checkpoint.data = to_json(model_.data);
+    checkpoint.state = to_json(state_);
+    checkpoint.tensors = optimiser_->tensors();
+    save_checkpoint(request_.out, checkpoint, config_.checkpoint.keep);
+    if (request_.budget_seconds > 0) write_seconds_spent(request_.out, seconds_spent());
+    saved_ = step_;
+  }
+
+  void restore(const Checkpoint& checkpoint) {
+    optimiser_->load(checkpoint.tensors);
+    state_ = from_json<State>(checkpoint.state, request_.out);
+    step_ = saved_ = checkpoint.step;
+  }
+
+  /// Back to the last good checkpoint with half the step size; false when that was done often
+  /// enough.
+  bool roll_back() {
+    State next = state_;
+    if (next.rollbacks == kMaxRollbacks) {
+      say("stopped: not finite again after " + std::to_string(kMaxRollbacks) +
+          " roll-backs.  Lower train.learning_rate, set train.clip=1, train in fp32 "
+          "(train.precision=fp32), "
+          "or look at the examples named above; the last good checkpoint is kept");
+      return false;
+    }
+    const auto good = newest_checkpoint(request_.out, hooks_.log);
+    check(good.has_value(), request_.out,
+          ": its checkpoints are gone; there is nothing to roll back to");
+    restore(*good);
+    state_.rollbacks = next.rollbacks + 1;
+    state_.learning_rate_scale = next.learning_rate_scale / 2;
+    truncate_metrics(request_.out, step_);
+    window_ = {};
+    open_loader();
+    say("rolled back to step " + std::to_string(step_) + " with the learning rate times " +
+        std::to_string(state_.learning_rate_scale) + " (roll-back " +
+        std::to_string(state_.rollbacks) + " of " + std::to_string(kMaxRollbacks) + ")");
+    return true;
+  }
+
+  void say(const std::string& line) const {
+    if (hooks_.log) hooks_.log(line);
+  }
+
+  const RunConfig& config_;
+  const TrainRequest& request_;
+  const Registry& registry_;
+  const TrainHooks& hooks_;
+  torch::Device device_;
+  std::string precision_;
+  Dataset data_, held_out_;
+  Model model_;
+  Objective objective_;
+  std::optional<Optimiser> optimiser_;
+  std::optional<Loader> loader_;
+  State state_;
+  Window window_;
+  int64_t step_ = 0, saved_ = -1;
+  double seconds_before_ = 0, seconds_per_step_ = 0;
+  Clock::time_point begun_ = Clock::now();
+};
+
+}  // namespace
+
+TrainEnd train(const TrainRequest& request, const Registry& registry, const TrainHooks& hooks) {
+  return Training(request, registry, hooks).run();
+}
+
+}  // namespace tweedie

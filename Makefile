@@ -1,0 +1,52 @@
+# The front door: `make help` lists what there is.
+BUDGET ?= 5m
+PREFIX ?= /usr/local
+RECIPE ?= fashion-mnist
+DEMO ?= demo
+BUILD := build
+
+# One compiler for each core, and for each 1.5 GB of memory: a file with LibTorch takes about 1 GB.
+CORES := $(shell nproc 2>/dev/null || echo 2)
+MEMORY_JOBS := $(shell awk '/MemAvailable/ {n = int($$2 / 1500000); print (n < 1 ? 1 : n)}' /proc/meminfo 2>/dev/null || echo 2)
+JOBS ?= $(shell echo $$(( $(CORES) < $(MEMORY_JOBS) ? $(CORES) : $(MEMORY_JOBS) )))
+
+.PHONY: help dependencies configure build demo test install bench clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make demo      install what is missing, build, train on Fashion-MNIST for BUDGET=$(BUDGET), write $(DEMO)/index.html'
+	@echo 'make build     $(BUILD)/tweedie and $(BUILD)/tweedie-reference, optimised'
+	@echo 'make test      build everything and run the tests'
+	@echo 'make install   build and install to PREFIX=$(PREFIX)'
+	@echo 'make bench     measure a training step and a sampling step on this machine'
+	@echo 'make clean     remove $(BUILD)/ (trained runs are kept)'
+	@echo 'make dependencies   install the Debian packages that are missing'
+
+dependencies:
+	@scripts/install-dependencies.sh
+
+configure: dependencies
+	@cmake --preset release -DCMAKE_INSTALL_PREFIX='$(PREFIX)' $(CMAKE_FLAGS) >$(BUILD).log 2>&1 || { cat $(BUILD).log; rm -f $(BUILD).log; exit 1; }
+	@rm -f $(BUILD).log
+
+build: configure
+	@cmake --build $(BUILD) -j $(JOBS) --target tweedie_program tweedie-reference
+
+demo:
+	@BUDGET='$(BUDGET)' RECIPE='$(RECIPE)' DEMO='$(DEMO)' MAKE='$(MAKE)' scripts/demo.sh
+
+test: configure
+	@cmake --build $(BUILD) -j $(JOBS)
+	@ctest --test-dir $(BUILD) --output-on-failure
+
+install: configure
+	@cmake --build $(BUILD) -j $(JOBS)
+	@cmake --install $(BUILD) >/dev/null
+	@echo 'installed to $(PREFIX); try: $(PREFIX)/bin/tweedie list samplers'
+
+bench: build
+	@$(BUILD)/tweedie bench train --net mnist-unet
+	@$(BUILD)/tweedie bench sample --net mnist-unet
+
+clean:
+	rm -rf $(BUILD)

@@ -1,0 +1,24 @@
+#!/bin/sh
+# Installs a build tree into a scratch prefix, builds the examples against it and runs each.  Usage: run.sh BUILD_FOLDER
+set -eu
+source=$(cd "$(dirname "$0")/../.." && pwd)
+build=$(cd "$1" && pwd)
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+cmake --install "$build" --prefix "$scratch/prefix" >"$scratch/install.log"
+cmake -S "$source/tests/install" -B "$scratch/build" -G Ninja -DCMAKE_BUILD_TYPE=Dev -DCMAKE_CXX_FLAGS_DEV=-O0 \
+  -DCMAKE_PREFIX_PATH="$scratch/prefix" -DCMAKE_CXX_COMPILER_LAUNCHER="$(command -v ccache || true)" >"$scratch/configure.log"
+cmake --build "$scratch/build"
+cd "$scratch"
+toy="--recipe toy-2d --set train.batch=32 --steps 20"
+# shellcheck disable=SC2086
+build/custom_network train --data toy:two-moons --out network $toy --set model='{"network": "affine"}'
+build/custom_network sample network --out network.npy -n 8
+# shellcheck disable=SC2086
+build/custom_dataset train --data ring --out ring $toy
+build/custom_sampler sample ring --out ring.npy -n 8 --sampler drift-only
+for file in network.npy ring.npy; do
+  [ "$(head -c 6 $file | tail -c 5)" = NUMPY ] || { echo "$file: expected a NumPy file of samples" >&2; exit 1; }
+done
+prefix/bin/tweedie describe ring >/dev/null
+echo "installed package: examples built and run"

@@ -10,6 +10,7 @@
 #include "tweedie/datasets/dataset.h"
 #include "tweedie/model/network.h"
 #include "tweedie/model/sampler.h"
+#include "tweedie/process/weighting.h"
 
 namespace tweedie {
 

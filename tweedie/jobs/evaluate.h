@@ -27,7 +27,10 @@ struct Evaluation {
   double prior_error = 0, diffusion_error = 0, decoder_error = 0;
   std::vector<double>
       per_level_nats;  // mean of each L_{t-1} along the path, noise first; NaN where none was drawn
-  Tensor per_example_nats;  // [examples]
+  Tensor per_example_nats;        // [examples]
+  int64_t terms = 0;              // drawn per example; 0: every one
+  std::string decoder, variance;  // what was used where the request left it open
+  uint64_t seed = 0;
   double seconds = 0;
 };
 

@@ -18,13 +18,26 @@ struct SampleRequest {
   int64_t class_id = -1;  // -1: unconditional, or classes in turn for a conditional model
   double guidance = 1;
   int64_t batch = 64;
+  int64_t frames = 0;          // moments of the trajectory to keep, evenly spread; 0: none
+  int64_t frame_samples = 64;  // of how many samples, from the first
   Log log;
 };
 
+/// The states of the first samples at one moment of their way from noise to data.
+struct Frame {
+  double t;        // of the level reached
+  double log_snr;  // there; +infinity at clean data
+  Tensor x, x0;    // [samples, ...]: the state, and the prediction it was made from
+};
+
 struct SampleResult {
-  Tensor x;                        // [count, ...] float32 on the CPU, in data space
-  std::vector<Tensor> trajectory;  // of x0 predictions and states, if asked for
-  int64_t evaluations = 0;         // of the network, per sample
+  Tensor x;  // [count, ...] float32 on the CPU, in data space
+  std::vector<Frame>
+      trajectory;           // `frames` of them, noise first (whose x0 is the first prediction)
+  int64_t evaluations = 0;  // of the network, per sample
+  std::string sampler;      // what was used where the request left it open
+  int64_t steps = 0;
+  double seconds = 0;
 };
 
 /// Throws Error on an unknown sampler, a class out of range, more steps than a chain has, or a

@@ -1,0 +1,168 @@
+#include "tweedie/jobs/sample.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <numeric>
+
+#include "tweedie/tensor/random.h"
+
+namespace tweedie {
+namespace {
+
+void check_request(const Model& model, const SampleRequest& request, int64_t steps) {
+  check(request.count >= 1, "sample: the number of samples is ", request.count,
+        "; expected 1 or more (-n 64)");
+  check(request.batch >= 1, "sample: the batch is ", request.batch, "; expected 1 or more");
+  check(request.first >= 0, "sample: the first sample is ", request.first, "; expected 0 or more");
+  check(steps >= 1, "sample: ", steps, " steps; expected 1 or more (--steps 50)");
+  check(model.schedule.steps == 0 || steps <= model.schedule.steps, "sample: ", steps,
+        " steps, but the model's chain '", model.schedule.name, "' has only ", model.schedule.steps,
+        "; pass --steps ", model.schedule.steps, " or fewer");
+  const int64_t classes = static_cast<int64_t>(model.data.classes.size());
+  check(request.class_id >= -1, "sample: class ", request.class_id, "; expected 0 or more");
+  check(request.class_id == -1 || model.config.data.conditional, "sample: class ", request.class_id,
+        " was asked of a model that was trained without classes; leave --class out, or train with "
+        "--set data.conditional=true");
+  check(request.class_id < std::max<int64_t>(classes, 1), "sample: class ", request.class_id,
+        " is out of range; the model has the classes 0..", classes - 1);
+  check(std::isfinite(request.guidance), "sample: guidance ", request.guidance,
+        "; expected a finite number");
+  check(request.guidance == 1 || model.config.data.conditional, "sample: guidance ",
+        request.guidance, " needs a model trained with classes; leave --guidance out");
+}
+
+/// Data that is not in [-1, 1] must not be clamped to it.
+Json sampler_options(const Model& model, const Entry<Sampler>& entry, Json options) {
+  const bool knows_clip = entry.options.find("clip = ") != std::string::npos;
+  if (model.data.levels == 0 && knows_clip && !options.contains("clip")) options["clip"] = false;
+  return options;
+}
+
+Condition condition_of(const Model& model, const SampleRequest& request,
+                       const std::vector<int64_t>& numbers, torch::Device device) {
+  if (!model.config.data.conditional) return {};
+  const int64_t classes = static_cast<int64_t>(model.data.classes.size());
+  std::vector<int64_t> labels;
+  for (const int64_t number : numbers)
+    labels.push_back(request.class_id >= 0 ? request.class_id : number % classes);
+  return {.label = torch::tensor(labels, torch::kLong).to(device), .context = {}};
+}
+
+/// Which steps of `steps` end a kept moment; the noise itself is the first one.
+std::vector<bool> kept_steps(int64_t steps, int64_t frames) {
+  std::vector<bool> kept(static_cast<size_t>(steps), false);
+  for (int64_t i = 1; i < frames; ++i)
+    kept[static_cast<size_t>((i * steps + frames - 2) / (frames - 1) - 1)] = true;
+  return kept;
+}
+
+/// Collects the moments of the trajectory over batches.
+class FrameKeeper {
+ public:
+  FrameKeeper(const SampleRequest& request, int64_t steps)
+      : kept_(kept_steps(steps, request.frames)),
+        wanted_(request.frames > 0),
+        room_(request.frame_samples) {}
+
+  void begin(const Tensor& noise, const Level& top) {
+    place_ = 0;
+    take_ = wanted_ ? std::min(room_, noise.size(0)) : 0;
+    room_ -= take_;
+    if (take_ > 0) noise_ = noise.narrow(0, 0, take_).to(torch::kCPU, torch::kFloat).clone();
+    top_ = top;
+  }
+  void see(const Step& step) {
+    if (take_ == 0) return;
+    if (step.index == 0) add(top_, noise_, step.x0);
+    if (kept_[static_cast<size_t>(step.index)]) add(step.to, step.x, step.x0);
+  }
+  std::vector<Frame> frames() && { return std::move(frames_); }
+
+ private:
+  void add(const Level& level, const Tensor& x, const Tensor& x0) {
+    const Tensor state = x.narrow(0, 0, take_).to(torch::kCPU, torch::kFloat).clone();
+    const Tensor guess = x0.narrow(0, 0, take_).to(torch::kCPU, torch::kFloat).clone();
+    if (place_ == frames_.size()) {
+      frames_.push_back({level.t, log_snr(level), state, guess});
+    } else {
+      frames_[place_].x = torch::cat({frames_[place_].x, state});
+      frames_[place_].x0 = torch::cat({frames_[place_].x0, guess});
+    }
+    ++place_;
+  }
+  std::vector<bool> kept_;
+  bool wanted_;
+  int64_t room_, take_ = 0;
+  size_t place_ = 0;
+  Tensor noise_;
+  Level top_{};
+  std::vector<Frame> frames_;
+};
+
+}  // namespace
+
+SampleResult sample(const Model& model, const Registry& registry, const SampleRequest& request,
+                    const Observer& observer) {
+  const auto started = std::chrono::steady_clock::now();
+  SampleResult result;
+  result.sampler = request.sampler.empty() ? model.config.sample.sampler : request.sampler;
+  result.steps = request.steps != 0 ? request.steps : model.config.sample.steps;
+  if (request.steps == 0 && model.schedule.steps > 0)
+    result.steps = std::min(result.steps, model.schedule.steps);
+  check_request(model, request, result.steps);
+  const Entry<Sampler>& entry = find_entry(registry.samplers, result.sampler, "sampler");
+  const Sampler sampler = entry.make(sampler_options(model, entry, request.sampler_options));
+  const Path path = sampling_path(model.schedule, result.steps);
+  const Denoiser bare =
+      request.guidance == 1 ? model.denoiser : guided(model.denoiser, request.guidance, {});
+  const auto parameters = model.network->parameters();
+  const torch::Device device =
+      parameters.empty() ? torch::Device(torch::kCPU) : parameters[0].device();
+
+  torch::NoGradGuard no_grad;
+  FrameKeeper keeper(request, static_cast<int64_t>(path.size()) - 1);
+  std::vector<Tensor> parts;
+  for (int64_t done = 0; done < request.count;) {
+    std::vector<int64_t> numbers(
+        static_cast<size_t>(std::min(request.batch, request.count - done)));
+    std::iota(numbers.begin(), numbers.end(), request.first + done);
+    const Tensor noise = keyed_normal({request.seed, Stream::prior}, numbers, 0, model.data.shape)
+                             .mul_(model.schedule.prior_std)
+                             .to(device);
+    int64_t evaluations = 0;
+    const Denoiser denoiser = [&](const Tensor& x, Levels levels, const Condition& condition) {
+      ++evaluations;
+      return bare(x, levels, condition);
+    };
+    int64_t draws = 0;  // the same for every batch, so that a sample does not depend on its batch
+    const Noise fresh = [&](const Tensor& like, const Level&, const Level&) {
+      return keyed_normal({request.seed, Stream::sampling}, numbers, draws++, like.sizes().slice(1))
+          .to(like.options());
+    };
+    keeper.begin(noise, path.front());
+    const Observer watch = [&](const Step& step) {
+      check(torch::isfinite(step.x).all().item<bool>(), "sample: step ", step.index + 1, " of ",
+            result.steps, " (t = ", step.from.t,
+            ") gave values that are not finite; the weights are damaged or diverged in training, "
+            "try an "
+            "earlier checkpoint or --weights raw");
+      keeper.see(step);
+      if (observer) observer(step);
+    };
+    const Tensor x =
+        sampler(denoiser, noise, path, condition_of(model, request, numbers, device), fresh, watch);
+    parts.push_back(x.to(torch::kCPU, torch::kFloat));
+    done += static_cast<int64_t>(numbers.size());
+    result.evaluations = evaluations * (request.guidance == 1 ? 1 : 2);
+    if (request.log)
+      request.log("sampled " + std::to_string(done) + " of " + std::to_string(request.count));
+  }
+  result.x = torch::cat(parts);
+  result.trajectory = std::move(keeper).frames();
+  result.seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  return result;
+}
+
+}  // namespace tweedie

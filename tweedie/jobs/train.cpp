@@ -304,7 +304,7 @@ class Training {
       Json line = {{"step", step_}, {"seconds", seconds_spent()}};
       line.update(held_out_metrics(model_, held_out_));
       append_metrics(request_.out, line);
-      say("step " + std::to_string(step_) + ": held out " + line["held_out"].get<std::string>());
+      say("held-out bound: " + line.dump());
     }
     if (!rates.empty()) optimiser_->swap_average(slowest);
   }

@@ -1,0 +1,12 @@
+// Samples as a picture.
+#pragma once
+
+#include "tweedie/jobs/model_file.h"
+
+namespace tweedie {
+
+/// uint8 [C, H, W]: images tiled in a near-square grid (`columns` if given), small ones enlarged; 2-D points as a scatter plot.
+/// Throws Error for data that is neither: write an array instead.
+Tensor samples_picture(const Tensor& x, const DataShape& data, int64_t columns = 0);
+
+}  // namespace tweedie

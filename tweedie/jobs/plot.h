@@ -1,0 +1,95 @@
+// Charts and film strips, drawn by cairo.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <ATen/ATen.h>
+
+#include "tweedie/tensor/image.h"
+
+namespace tweedie {
+
+struct Colour {
+  double red, green, blue;
+};
+
+/// Colours that stay apart for colour-blind eyes (Okabe & Ito 2008), in the order series take them.
+Colour series_colour(size_t index);
+
+struct Box {
+  double x, y, width, height;  // in pixels, y down
+};
+
+struct Series {
+  std::string name;  // in the legend; empty: not listed
+  std::vector<double> x, y;
+  bool points = false;  // dots instead of a line
+};
+
+struct LineChart {
+  std::string title, x_label, y_label;
+  bool log_x = false, log_y = false;
+  std::vector<Series>
+      series;  // points that are not finite (or not positive on a log axis) are gaps
+};
+
+struct Bar {
+  std::string label;
+  double value;
+  double error = 0;        // half the length of its error bar
+  bool highlight = false;  // in the first colour, the others in gray
+};
+
+/// Horizontal bars from 0, each with its label and value.
+struct BarChart {
+  std::string title, x_label;
+  std::vector<Bar> bars;
+};
+
+/// Dots of 2-D points [N, 2] in the square [-limit, limit]^2.
+struct Scatter {
+  std::string title;
+  at::Tensor points;
+  double limit = 3;
+};
+
+/// A drawing in pixels on white; everything drawn on it is kept as vectors until it is saved.
+class Picture {
+ public:
+  Picture(double width, double height);
+  ~Picture();
+  Picture(Picture&&) noexcept;
+
+  void text(const std::string& text, double x, double y, double size = 12, double anchor = 0);
+  /// uint8 [C, H, W], C = 1 or 3, enlarged `zoom` times without smoothing.
+  void image(const at::Tensor& pixels, double x, double y, double zoom = 1);
+  void line_chart(const LineChart& chart, const Box& box);
+  void bar_chart(const BarChart& chart, const Box& box);
+  void scatter(const Scatter& chart, const Box& box);
+
+  /// uint8 [3, height, width].
+  at::Tensor pixels() const;
+  /// The drawing as an SVG document; its text becomes outlines, so that it needs no font.
+  std::string svg() const;
+  /// .png or .svg, told by the name.  Written atomically; throws Error on another name.
+  void save(const std::string& path, const TextChunks& texts = {}) const;
+
+ private:
+  struct Surface;
+  std::unique_ptr<Surface> surface_;
+};
+
+/// Ends of a range widened to round numbers, and the round numbers between them.
+struct Ticks {
+  double low, high;
+  std::vector<double> at;
+};
+Ticks round_ticks(double low, double high, int wanted = 6);
+/// The same for a logarithmic axis: powers of ten, or 1-2-5 steps on a short range.
+Ticks log_ticks(double low, double high);
+/// 0.001, 12.5, 1e+06, 20000: as short as it can be.
+std::string short_number(double value);
+
+}  // namespace tweedie

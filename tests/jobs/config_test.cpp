@@ -1,0 +1,92 @@
+#include <fstream>
+
+#include <doctest/doctest.h>
+
+#include "tests/jobs/scratch.h"
+#include "tweedie/jobs/config.h"
+#include "tweedie/jobs/learning_rate.h"
+#include "tweedie/jobs/recipes.h"
+
+using namespace tweedie;
+
+namespace {
+
+std::string message_of(const Json& given) {
+  try {
+    make_config(given);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+}  // namespace
+
+TEST_CASE("every recipe of the program is a valid configuration") {
+  CHECK(builtin_recipes().size() >= 2);
+  for (const auto& [name, text] : builtin_recipes()) {
+    CAPTURE(name);
+    CHECK_NOTHROW(make_config(read_recipe(name)));
+  }
+}
+
+TEST_CASE("an unknown key is refused and the nearest one named") {
+  const std::string message = message_of({{"train", {{"bach", 3}}}});
+  CHECK(contains(message, "train: unknown option 'bach'"));
+  CHECK(contains(message, "did you mean 'batch'"));
+}
+
+TEST_CASE("impossible values are refused by the name of their key") {
+  CHECK(
+      contains(message_of({{"train", {{"batch", 0}}}}), "train.batch: expected 1 or more, got 0"));
+  CHECK(contains(message_of({{"train", {{"batch", 4}, {"accumulate", 8}}}}), "train.accumulate"));
+  CHECK(contains(message_of({{"train", {{"learning_rate", -1.0}}}}), "train.learning_rate"));
+  CHECK(contains(message_of({{"train", {{"decay", "linnear"}}}}), "did you mean 'linear'"));
+  CHECK(contains(message_of({{"train", {{"ema", {0.9, 1.0}}}}}), "train.ema"));
+  CHECK(contains(message_of({{"checkpoint", {{"keep", 0}}}}), "checkpoint.keep"));
+  CHECK(contains(message_of({{"model", {{"variance", "learnt"}}}}), "did you mean 'learned'"));
+  CHECK(contains(message_of({{"train", {{"batch", "many"}}}}), "expected a whole number"));
+  CHECK(contains(message_of({{"train", {{"vlb_weight", 0.001}}}}), "model.variance=learned"));
+}
+
+TEST_CASE("--set writes into tables and reads numbers, texts and lists") {
+  Json config = Json::object();
+  set_option(config, "train.batch=32");
+  set_option(config, "model.network=mlp");
+  set_option(config, "model.multipliers=[1, 2]");
+  CHECK(config["train"]["batch"] == 32);
+  CHECK(config["model"]["network"] == "mlp");
+  CHECK(config["model"]["multipliers"] == Json::array({1, 2}));
+  CHECK_THROWS_AS(set_option(config, "train.batch"), Error);
+  CHECK_THROWS_AS(set_option(config, "=3"), Error);
+  CHECK_THROWS_AS(set_option(config, "train.batch.size=3"), Error);
+}
+
+TEST_CASE("a recipe file that is missing or broken says what and where") {
+  const Scratch scratch;
+  CHECK_THROWS_WITH_AS(read_recipe("fashion-mnits"),
+                       doctest::Contains("did you mean 'fashion-mnist'"), Error);
+  std::ofstream(scratch / "broken.toml") << "[train]\nbatch = \n";
+  CHECK_THROWS_WITH_AS(read_recipe(scratch / "broken.toml"), doctest::Contains("line 2"), Error);
+}
+
+TEST_CASE("a configuration survives its own JSON") {
+  RunConfig config;
+  config.train.batch = 7;
+  config.model["channels"] = 48;
+  const Json json = to_json(config);
+  CHECK(to_json(make_config(json)) == json);
+}
+
+TEST_CASE("the learning rate rises over the warm-up, stays, and falls to zero at the end") {
+  const TrainConfig train{.learning_rate = 2, .warmup = 10, .decay = "linear", .decay_from = 0.5};
+  CHECK(learning_rate(train, 1, 0.0) == doctest::Approx(0.2));
+  CHECK(learning_rate(train, 10, 0.1) == 2);
+  CHECK(learning_rate(train, 500, 0.5) == 2);
+  CHECK(learning_rate(train, 750, 0.75) == doctest::Approx(1));
+  CHECK(learning_rate(train, 1000, 1) == 0);
+}

@@ -33,6 +33,8 @@ struct RandomKey {
 struct Bits128 {
   uint32_t word[4];
 };
+/// The bare function of the paper.
+Bits128 philox_4x32_10(Bits128 counter, uint32_t key0, uint32_t key1);
 Bits128 philox(RandomKey key, uint64_t sample, uint32_t step, uint32_t block);
 
 /// One number in [0, 1), 53 bits.

@@ -1,0 +1,139 @@
+#include "tweedie/base/files.h"
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tweedie/base/error.h"
+
+namespace tweedie {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string reason() { return std::strerror(errno); }
+
+/// A file descriptor that closes itself.
+struct Descriptor {
+  int number = -1;
+  explicit Descriptor(int opened) : number(opened) {}
+  ~Descriptor() {
+    if (number >= 0) ::close(number);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+};
+
+/// Removes the temporary file unless it became the file itself.
+struct Temporary {
+  std::string path;
+  bool kept = false;
+  explicit Temporary(std::string name) : path(std::move(name)) {}
+  ~Temporary() {
+    if (!kept) ::unlink(path.c_str());
+  }
+  Temporary(const Temporary&) = delete;
+  Temporary& operator=(const Temporary&) = delete;
+};
+
+void write_all(int file, const char* bytes, size_t count, const std::string& path) {
+  while (count > 0) {
+    const ssize_t written = ::write(file, bytes, count);
+    if (written < 0 && errno == EINTR) continue;
+    check(written > 0, path, ": cannot write: ", written < 0 ? reason() : "nothing was accepted",
+          errno == ENOSPC ? "; free some space or write elsewhere" : "");
+    bytes += written;
+    count -= static_cast<size_t>(written);
+  }
+}
+
+/// Makes the new name of a file in `folder` survive a power cut.
+void sync_folder(const std::string& folder) {
+  const Descriptor opened(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  check(opened.number >= 0, folder, ": cannot open the folder: ", reason());
+  // Some file systems have no fsync of folders and say EINVAL.
+  check(::fsync(opened.number) == 0 || errno == EINVAL, folder, ": cannot sync the folder: ",
+        reason());
+}
+
+}  // namespace
+
+std::string read_file(const std::string& path, size_t max_bytes) {
+  struct stat about;
+  check(::stat(path.c_str(), &about) == 0, path, ": cannot be read: ", reason());
+  check(!S_ISDIR(about.st_mode), path, ": is a folder; expected a file");
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  check(file.number >= 0, path, ": cannot be read: ", reason());
+  std::string contents;
+  // A pipe has no size beforehand, so the limit is checked while reading too.
+  if (S_ISREG(about.st_mode)) {
+    const auto size = static_cast<size_t>(about.st_size);
+    check(size <= max_bytes, path, ": has ", size, " bytes; at most ", max_bytes, " are read here");
+    contents.reserve(size);
+  }
+  char block[1 << 16];
+  for (;;) {
+    const ssize_t got = ::read(file.number, block, sizeof block);
+    if (got < 0 && errno == EINTR) continue;
+    check(got >= 0, path, ": cannot be read: ", reason());
+    if (got == 0) return contents;
+    check(contents.size() + static_cast<size_t>(got) <= max_bytes, path, ": has more than ",
+          max_bytes, " bytes, the most that are read here");
+    contents.append(block, static_cast<size_t>(got));
+  }
+}
+
+void write_file_atomically(const std::string& given,
+                           const std::function<void(const WriteBytes&)>& fill) {
+  check(!given.empty(), "cannot write a file without a name");
+  std::error_code error;
+  // What a link names is replaced, not the link; a device (/dev/null) must never be.
+  const std::string path =
+      fs::is_symlink(given, error) ? fs::weakly_canonical(given, error).string() : given;
+  check(!path.empty(), given, ": cannot follow the link: ", error.message());
+  const fs::file_status status = fs::status(path, error);
+  check(!fs::is_directory(status), path, ": is a folder; expected the name of a file to write");
+  check(!fs::exists(status) || fs::is_regular_file(status), path,
+        ": is not a plain file; expected the name of a file to write");
+  const std::string parent = fs::path(path).parent_path().string();
+  const std::string folder = parent.empty() ? "." : parent;
+  check(fs::is_directory(folder, error), path, ": the folder ", folder,
+        " does not exist; make it first");
+
+  Temporary temporary(path + ".partial");
+  ::unlink(temporary.path.c_str());
+  {
+    const Descriptor file(
+        ::open(temporary.path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
+    check(file.number >= 0, path, ": cannot write in folder ", folder, ": ", reason());
+    std::string buffer;
+    constexpr size_t kBuffer = 1 << 16;
+    fill([&](const void* bytes, size_t count) {
+      const char* from = static_cast<const char*>(bytes);
+      if (buffer.size() + count <= kBuffer) {
+        buffer.append(from, count);
+        return;
+      }
+      write_all(file.number, buffer.data(), buffer.size(), path);
+      buffer.clear();
+      write_all(file.number, from, count, path);
+    });
+    write_all(file.number, buffer.data(), buffer.size(), path);
+    check(::fsync(file.number) == 0, path, ": cannot write to the disk: ", reason());
+  }
+  check(::rename(temporary.path.c_str(), path.c_str()) == 0, path, ": cannot be replaced: ",
+        reason());
+  temporary.kept = true;
+  sync_folder(folder);
+}
+
+void write_file_atomically(const std::string& path, std::string_view contents) {
+  write_file_atomically(
+      path, [&](const WriteBytes& write) { write(contents.data(), contents.size()); });
+}
+
+}  // namespace tweedie

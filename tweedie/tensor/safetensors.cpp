@@ -1,0 +1,395 @@
+#include "tweedie/tensor/safetensors.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <set>
+
+#include <zlib.h>
+
+#include "tweedie/base/error.h"
+#include "tweedie/base/files.h"
+#include "tweedie/base/json.h"
+
+namespace tweedie {
+namespace {
+
+constexpr uint64_t kMaxHeader = 100'000'000;  // the format's own limit
+constexpr size_t kMaxDimensions = 32;
+constexpr const char* kTensorCrcs = "crc32";
+constexpr const char* kHeaderCrc = "crc32_header";
+
+struct Type {
+  const char* name;
+  int64_t bytes;
+  at::ScalarType type;  // Undefined: LibTorch has none
+};
+constexpr Type kTypes[] = {
+    {"BOOL", 1, at::kBool},          {"U8", 1, at::kByte},
+    {"I8", 1, at::kChar},            {"I16", 2, at::kShort},
+    {"I32", 4, at::kInt},            {"I64", 8, at::kLong},
+    {"F16", 2, at::kHalf},           {"BF16", 2, at::kBFloat16},
+    {"F32", 4, at::kFloat},          {"F64", 8, at::kDouble},
+    {"U16", 2, at::kUndefined},      {"U32", 4, at::kUndefined},
+    {"U64", 8, at::kUndefined},      {"F8_E4M3", 1, at::kUndefined},
+    {"F8_E5M2", 1, at::kUndefined},
+};
+
+const Type* find_type(const std::string& name) {
+  for (const Type& type : kTypes)
+    if (name == type.name) return &type;
+  return nullptr;
+}
+
+struct Entry {
+  std::string dtype;
+  std::vector<int64_t> shape;
+  std::vector<int64_t> offsets;
+};
+
+/// Reads the header's JSON token by token: depth and sizes are bounded, and a key given twice is
+/// seen, which a parsed value would hide.  Throws Error without the file's name.
+class HeaderParser final : public nlohmann::json_sax<Json> {
+ public:
+  std::map<std::string, Entry> tensors;
+  std::map<std::string, std::string> metadata;
+
+  bool null() override { return unexpected("null"); }
+  bool boolean(bool) override { return unexpected("a truth value"); }
+  bool number_integer(number_integer_t) override { return unexpected("a negative number"); }
+  bool number_float(number_float_t, const string_t&) override { return unexpected("a fraction"); }
+  bool binary(binary_t&) override { return unexpected("binary data"); }
+
+  bool number_unsigned(number_unsigned_t value) override {
+    if (depth_ != 3) return unexpected("a number");
+    check(value <= static_cast<uint64_t>(std::numeric_limits<int64_t>::max()), where(),
+          ": the number ", value, " is out of range");
+    std::vector<int64_t>& list = field_ == "shape" ? entry_.shape : entry_.offsets;
+    check(list.size() < (field_ == "shape" ? kMaxDimensions : 2), where(), ": too many numbers");
+    list.push_back(static_cast<int64_t>(value));
+    return true;
+  }
+
+  bool string(string_t& value) override {
+    if (depth_ == 2 && in_metadata())
+      check(metadata.emplace(field_, value).second, where(), ": given twice");
+    else if (depth_ == 2 && field_ == "dtype")
+      entry_.dtype = value;
+    else
+      return unexpected("a text");
+    return true;
+  }
+
+  bool start_object(size_t) override {
+    if (depth_ > 1) return unexpected("an object");
+    ++depth_;
+    entry_ = {};
+    seen_.clear();
+    return true;
+  }
+
+  bool end_object() override {
+    if (depth_-- == 1 || in_metadata()) return true;
+    field_.clear();
+    check(seen_.size() == 3, where(), ": needs 'dtype', 'shape' and 'data_offsets'");
+    tensors[name_] = std::move(entry_);
+    return true;
+  }
+
+  bool start_array(size_t) override {
+    if (depth_ != 2 || in_metadata() || field_ == "dtype") return unexpected("a list");
+    ++depth_;
+    return true;
+  }
+  bool end_array() override {
+    --depth_;
+    return true;
+  }
+
+  bool key(string_t& value) override {
+    if (depth_ == 1) {
+      name_ = value;
+      field_.clear();
+      check(!tensors.contains(name_) && !(in_metadata() && had_metadata_), where(),
+            ": given twice");
+      had_metadata_ = had_metadata_ || in_metadata();
+      return true;
+    }
+    field_ = value;
+    if (in_metadata()) return true;
+    check(field_ == "dtype" || field_ == "shape" || field_ == "data_offsets", where(),
+          ": unknown key; expected 'dtype', 'shape' and 'data_offsets'");
+    check(seen_.insert(field_).second, where(), ": given twice");
+    return true;
+  }
+
+  bool parse_error(size_t position, const std::string&,
+                   const nlohmann::detail::exception&) override {
+    throw Error("the header is not JSON (byte " + std::to_string(position) + " of it)");
+  }
+
+ private:
+  bool in_metadata() const { return name_ == "__metadata__"; }
+  std::string where() const {
+    const std::string name = name_.substr(0, 200);
+    return "header, '" + name + "'" + (field_.empty() ? "" : ", '" + field_.substr(0, 200) + "'");
+  }
+  bool unexpected(const char* what) const {
+    if (depth_ == 0) throw Error(std::string("the header is ") + what + "; expected an object");
+    throw Error(where() + ": unexpected " + what);
+  }
+
+  int depth_ = 0;
+  bool had_metadata_ = false;
+  std::string name_, field_;
+  std::set<std::string> seen_;
+  Entry entry_;
+};
+
+/// A checked file: every entry has a known type, and the entries tile the data exactly.
+struct Opened {
+  std::ifstream stream;
+  uint64_t data_begin = 0;
+  std::string header;
+  std::map<std::string, Entry> tensors;
+  std::map<std::string, std::string> metadata;
+};
+
+int64_t entry_bytes(const Entry& entry, const std::string& where) {
+  const Type* type = find_type(entry.dtype);
+  check(type, where, ": unknown dtype '", entry.dtype.substr(0, 40), "'");
+  int64_t strides = type->bytes, bytes = type->bytes;
+  for (const int64_t size : entry.shape) {
+    // Strides count an empty dimension as 1, and LibTorch computes them: they may not overflow.
+    check(!__builtin_mul_overflow(strides, std::max<int64_t>(size, 1), &strides), where,
+          ": the shape has more elements than can be addressed");
+    bytes *= size;
+  }
+  return bytes;
+}
+
+void check_tiling(const Opened& file, uint64_t data_bytes, const std::string& path) {
+  std::vector<std::pair<const std::string*, const Entry*>> order;
+  for (const auto& [name, entry] : file.tensors) {
+    const std::string where = path + ": tensor '" + name.substr(0, 200) + "'";
+    check(entry.offsets.size() == 2 && entry.offsets[0] <= entry.offsets[1], where,
+          ": data_offsets must be a begin and an end");
+    check(static_cast<uint64_t>(entry.offsets[1]) <= data_bytes, where, ": its data end at byte ",
+          entry.offsets[1], ", but the file has only ", data_bytes,
+          " bytes of data; it is truncated or damaged");
+    const int64_t bytes = entry_bytes(entry, where);
+    check(bytes == entry.offsets[1] - entry.offsets[0], where, ": dtype and shape need ", bytes,
+          " bytes, data_offsets give ", entry.offsets[1] - entry.offsets[0]);
+    order.emplace_back(&name, &entry);
+  }
+  std::sort(order.begin(), order.end(),
+            [](auto& a, auto& b) { return a.second->offsets < b.second->offsets; });
+  int64_t end = 0;
+  for (const auto& [name, entry] : order) {
+    check(entry->offsets[0] == end, path, ": tensor '", name->substr(0, 200), "': its data begin at ",
+          entry->offsets[0], ", but the data before it end at ", end,
+          entry->offsets[0] < end ? " (overlap)" : " (gap)");
+    end = entry->offsets[1];
+  }
+  check(static_cast<uint64_t>(end) == data_bytes, path, ": ",
+        data_bytes - static_cast<uint64_t>(end), " bytes after the last tensor belong to nothing");
+}
+
+Opened open_file(const std::string& path) {
+  std::error_code error;
+  const auto status = std::filesystem::status(path, error);
+  check(std::filesystem::exists(status), path, ": no such file");
+  check(std::filesystem::is_regular_file(status), path, ": is not a file");
+  const uint64_t size = std::filesystem::file_size(path, error);
+  check(!error, path, ": cannot be read: ", error.message());
+  check(size >= 8, path, ": has ", size, " bytes; a safetensors file has at least 8");
+
+  Opened file;
+  file.stream.open(path, std::ios::binary);
+  check(file.stream.good(), path, ": cannot be read: ", std::strerror(errno));
+  std::array<unsigned char, 8> length_bytes;
+  file.stream.read(reinterpret_cast<char*>(length_bytes.data()), 8);
+  uint64_t length = 0;
+  for (int i = 7; i >= 0; --i) length = length << 8 | length_bytes[i];
+  check(length <= size - 8 && length <= kMaxHeader, path, ": its header would have ", length,
+        " bytes of a file of ", size, "; it is truncated, or not a safetensors file");
+  file.header.resize(length);
+  file.stream.read(file.header.data(), static_cast<std::streamsize>(length));
+  check(file.stream.good(), path, ": cannot be read to the end of its header");
+  file.data_begin = 8 + length;
+
+  HeaderParser parser;
+  try {
+    Json::sax_parse(file.header, &parser);
+  } catch (const Error& fault) {
+    throw Error(path + ": " + fault.what());
+  }
+  file.tensors = std::move(parser.tensors);
+  file.metadata = std::move(parser.metadata);
+  check_tiling(file, size - file.data_begin, path);
+  return file;
+}
+
+at::Tensor read_tensor(Opened& file, const std::string& name, const Entry& entry,
+                       const std::string& path) {
+  const Type* type = find_type(entry.dtype);
+  check(type->type != at::kUndefined, path, ": tensor '", name, "': dtype ", entry.dtype,
+        " is not supported here");
+  const at::Tensor tensor = at::empty(entry.shape, at::TensorOptions(type->type));
+  file.stream.seekg(static_cast<std::streamoff>(file.data_begin) + entry.offsets[0]);
+  auto* data = static_cast<char*>(tensor.data_ptr());
+  const int64_t bytes = entry.offsets[1] - entry.offsets[0];
+  file.stream.read(data, bytes);
+  check(file.stream.good(), path, ": tensor '", name, "' cannot be read");
+  if (type->type == at::kBool)
+    check(std::all_of(data, data + bytes, [](char b) { return b == 0 || b == 1; }), path,
+          ": tensor '", name, "' is BOOL, but has bytes other than 0 and 1");
+  return tensor;
+}
+
+uint32_t crc_of(const void* bytes, size_t count) {
+  return static_cast<uint32_t>(crc32_z(0, static_cast<const Bytef*>(bytes), count));
+}
+
+std::string hex(uint32_t value) {
+  char text[9];
+  std::snprintf(text, sizeof text, "%08x", value);
+  return text;
+}
+
+std::string type_name(const at::Tensor& tensor, const std::string& where) {
+  check(tensor.defined() && tensor.layout() == at::kStrided, where,
+        ": only ordinary (strided) tensors can be written");
+  for (const Type& type : kTypes)
+    if (tensor.scalar_type() == type.type) return type.name;
+  throw Error(where + ": the type " + c10::toString(tensor.scalar_type()) +
+              " has no name in the safetensors format");
+}
+
+std::string header_text(const std::map<std::string, at::Tensor>& tensors,
+                        const std::map<std::string, std::string>& metadata,
+                        const std::string& path) {
+  Json header = Json::object();
+  if (!metadata.empty()) header["__metadata__"] = metadata;
+  size_t begin = 0;
+  for (const auto& [name, tensor] : tensors) {
+    const std::string where = path + ": tensor '" + name + "'";
+    check(name != "__metadata__", where, ": this name is the format's own");
+    const std::string dtype = type_name(tensor, where);
+    const size_t end = begin + tensor.nbytes();
+    header[name] = {{"dtype", dtype}, {"shape", tensor.sizes().vec()}, {"data_offsets", {begin, end}}};
+    begin = end;
+  }
+  try {
+    return header.dump();
+  } catch (const Json::exception& fault) {
+    throw Error(path + ": a name or metadata text is not UTF-8: " + fault.what());
+  }
+}
+
+std::map<std::string, at::Tensor> on_host(const std::map<std::string, at::Tensor>& tensors) {
+  std::map<std::string, at::Tensor> out;
+  for (const auto& [name, tensor] : tensors)
+    out[name] = tensor.defined() && tensor.layout() == at::kStrided
+                    ? tensor.detach().cpu().contiguous()
+                    : tensor;  // header_text refuses it by name
+  return out;
+}
+
+void write_file(const std::string& path, const std::map<std::string, at::Tensor>& tensors,
+                std::string header) {
+  header.resize((header.size() + 7) / 8 * 8, ' ');
+  check(header.size() <= kMaxHeader, path, ": the header would have ", header.size(),
+        " bytes; the format allows ", kMaxHeader);
+  std::array<unsigned char, 8> length;
+  for (int i = 0; i < 8; ++i) length[i] = static_cast<unsigned char>(header.size() >> (8 * i));
+  write_file_atomically(path, [&](const WriteBytes& write) {
+    write(length.data(), length.size());
+    write(header.data(), header.size());
+    for (const auto& [name, tensor] : tensors) write(tensor.data_ptr(), tensor.nbytes());
+  });
+}
+
+/// What the header's checksum covers: everything that the header says but the checksum itself.
+std::string covered_header(const Opened& file) {
+  Json header = Json::object();
+  for (const auto& [key, text] : file.metadata)
+    if (key != kHeaderCrc) header["__metadata__"][key] = text;
+  for (const auto& [name, entry] : file.tensors)
+    header[name] = {
+        {"dtype", entry.dtype}, {"shape", entry.shape}, {"data_offsets", entry.offsets}};
+  return header.dump();
+}
+
+}  // namespace
+
+TensorFile read_safetensors(const std::string& path) {
+  Opened file = open_file(path);
+  TensorFile out;
+  for (const auto& [name, entry] : file.tensors)
+    out.tensors[name] = read_tensor(file, name, entry, path);
+  out.metadata = std::move(file.metadata);
+  return out;
+}
+
+TensorFileHeader read_safetensors_header(const std::string& path) {
+  Opened file = open_file(path);
+  TensorFileHeader out;
+  for (auto& [name, entry] : file.tensors)
+    out.tensors[name] = {std::move(entry.dtype), std::move(entry.shape)};
+  out.metadata = std::move(file.metadata);
+  return out;
+}
+
+void write_safetensors(const std::string& path, const TensorFile& file) {
+  const auto tensors = on_host(file.tensors);
+  write_file(path, tensors, header_text(tensors, file.metadata, path));
+}
+
+void write_checked_safetensors(const std::string& path, const TensorFile& file) {
+  check(!file.metadata.contains(kTensorCrcs) && !file.metadata.contains(kHeaderCrc), path,
+        ": the metadata keys '", kTensorCrcs, "' and '", kHeaderCrc, "' hold the checksums");
+  const auto tensors = on_host(file.tensors);
+  std::map<std::string, std::string> metadata = file.metadata;
+  Json crcs = Json::object();
+  header_text(tensors, metadata, path);  // refuses what has no name in the format, before its bytes are read
+  for (const auto& [name, tensor] : tensors)
+    crcs[name] = hex(crc_of(tensor.data_ptr(), tensor.nbytes()));
+  metadata[kTensorCrcs] = crcs.dump();
+  metadata[kHeaderCrc] = [&] {
+    const std::string covered = header_text(tensors, metadata, path);
+    return hex(crc_of(covered.data(), covered.size()));
+  }();
+  write_file(path, tensors, header_text(tensors, metadata, path));
+}
+
+TensorFile read_checked_safetensors(const std::string& path) {
+  Opened file = open_file(path);
+  check(file.metadata.contains(kTensorCrcs) && file.metadata.contains(kHeaderCrc), path,
+        ": has no checksums ('", kTensorCrcs, "' in its metadata); it was not written by tweedie "
+        "as a checkpoint, or it is damaged");
+  const std::string covered = covered_header(file);
+  check(hex(crc_of(covered.data(), covered.size())) == file.metadata[kHeaderCrc], path,
+        ": damaged: the checksum of its header does not match");
+  const Json crcs = Json::parse(file.metadata[kTensorCrcs], nullptr, false);
+  check(crcs.is_object(), path, ": its list of checksums is not a JSON object");
+  TensorFile out;
+  for (const auto& [name, entry] : file.tensors) {
+    const at::Tensor tensor = read_tensor(file, name, entry, path);
+    const auto crc = crcs.find(name);
+    check(crc != crcs.end() && crc->is_string(), path, ": tensor '", name, "' has no checksum");
+    check(hex(crc_of(tensor.data_ptr(), tensor.nbytes())) == crc->get<std::string>(), path,
+          ": damaged: the checksum of tensor '", name, "' does not match");
+    out.tensors[name] = tensor;
+  }
+  file.metadata.erase(kTensorCrcs);
+  file.metadata.erase(kHeaderCrc);
+  out.metadata = std::move(file.metadata);
+  return out;
+}
+
+}  // namespace tweedie

@@ -56,8 +56,8 @@ void sync_folder(const std::string& folder) {
   const Descriptor opened(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   check(opened.number >= 0, folder, ": cannot open the folder: ", reason());
   // Some file systems have no fsync of folders and say EINVAL.
-  check(::fsync(opened.number) == 0 || errno == EINVAL, folder, ": cannot sync the folder: ",
-        reason());
+  check(::fsync(opened.number) == 0 || errno == EINVAL, folder,
+        ": cannot sync the folder: ", reason());
 }
 
 }  // namespace
@@ -125,15 +125,15 @@ void write_file_atomically(const std::string& given,
     write_all(file.number, buffer.data(), buffer.size(), path);
     check(::fsync(file.number) == 0, path, ": cannot write to the disk: ", reason());
   }
-  check(::rename(temporary.path.c_str(), path.c_str()) == 0, path, ": cannot be replaced: ",
-        reason());
+  check(::rename(temporary.path.c_str(), path.c_str()) == 0, path,
+        ": cannot be replaced: ", reason());
   temporary.kept = true;
   sync_folder(folder);
 }
 
 void write_file_atomically(const std::string& path, std::string_view contents) {
-  write_file_atomically(
-      path, [&](const WriteBytes& write) { write(contents.data(), contents.size()); });
+  write_file_atomically(path,
+                        [&](const WriteBytes& write) { write(contents.data(), contents.size()); });
 }
 
 }  // namespace tweedie

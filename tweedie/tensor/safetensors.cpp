@@ -18,6 +18,8 @@
 namespace tweedie {
 namespace {
 
+using SortedJson = nlohmann::json;  // found by name in logarithmic time, however many there are
+
 constexpr uint64_t kMaxHeader = 100'000'000;  // the format's own limit
 constexpr size_t kMaxDimensions = 32;
 constexpr const char* kTensorCrcs = "crc32";
@@ -29,14 +31,21 @@ struct Type {
   at::ScalarType type;  // Undefined: LibTorch has none
 };
 constexpr Type kTypes[] = {
-    {"BOOL", 1, at::kBool},          {"U8", 1, at::kByte},
-    {"I8", 1, at::kChar},            {"I16", 2, at::kShort},
-    {"I32", 4, at::kInt},            {"I64", 8, at::kLong},
-    {"F16", 2, at::kHalf},           {"BF16", 2, at::kBFloat16},
-    {"F32", 4, at::kFloat},          {"F64", 8, at::kDouble},
-    {"U16", 2, at::kUndefined},      {"U32", 4, at::kUndefined},
-    {"U64", 8, at::kUndefined},      {"F8_E4M3", 1, at::kUndefined},
-    {"F8_E5M2", 1, at::kUndefined},
+    {"BOOL", 1, at::kBool},
+    {"U8", 1, at::kByte},
+    {"I8", 1, at::kChar},
+    {"I16", 2, at::kShort},
+    {"I32", 4, at::kInt},
+    {"I64", 8, at::kLong},
+    {"F16", 2, at::kHalf},
+    {"BF16", 2, at::kBFloat16},
+    {"F32", 4, at::kFloat},
+    {"F64", 8, at::kDouble},
+    {"U16", 2, at::ScalarType::Undefined},
+    {"U32", 4, at::ScalarType::Undefined},
+    {"U64", 8, at::ScalarType::Undefined},
+    {"F8_E4M3", 1, at::ScalarType::Undefined},
+    {"F8_E5M2", 1, at::ScalarType::Undefined},
 };
 
 const Type* find_type(const std::string& name) {
@@ -190,8 +199,8 @@ void check_tiling(const Opened& file, uint64_t data_bytes, const std::string& pa
             [](auto& a, auto& b) { return a.second->offsets < b.second->offsets; });
   int64_t end = 0;
   for (const auto& [name, entry] : order) {
-    check(entry->offsets[0] == end, path, ": tensor '", name->substr(0, 200), "': its data begin at ",
-          entry->offsets[0], ", but the data before it end at ", end,
+    check(entry->offsets[0] == end, path, ": tensor '", name->substr(0, 200),
+          "': its data begin at ", entry->offsets[0], ", but the data before it end at ", end,
           entry->offsets[0] < end ? " (overlap)" : " (gap)");
     end = entry->offsets[1];
   }
@@ -237,7 +246,7 @@ Opened open_file(const std::string& path) {
 at::Tensor read_tensor(Opened& file, const std::string& name, const Entry& entry,
                        const std::string& path) {
   const Type* type = find_type(entry.dtype);
-  check(type->type != at::kUndefined, path, ": tensor '", name, "': dtype ", entry.dtype,
+  check(type->type != at::ScalarType::Undefined, path, ": tensor '", name, "': dtype ", entry.dtype,
         " is not supported here");
   const at::Tensor tensor = at::empty(entry.shape, at::TensorOptions(type->type));
   file.stream.seekg(static_cast<std::streamoff>(file.data_begin) + entry.offsets[0]);
@@ -273,7 +282,7 @@ std::string type_name(const at::Tensor& tensor, const std::string& where) {
 std::string header_text(const std::map<std::string, at::Tensor>& tensors,
                         const std::map<std::string, std::string>& metadata,
                         const std::string& path) {
-  Json header = Json::object();
+  SortedJson header = SortedJson::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
   size_t begin = 0;
   for (const auto& [name, tensor] : tensors) {
@@ -281,12 +290,13 @@ std::string header_text(const std::map<std::string, at::Tensor>& tensors,
     check(name != "__metadata__", where, ": this name is the format's own");
     const std::string dtype = type_name(tensor, where);
     const size_t end = begin + tensor.nbytes();
-    header[name] = {{"dtype", dtype}, {"shape", tensor.sizes().vec()}, {"data_offsets", {begin, end}}};
+    header[name] = {
+        {"dtype", dtype}, {"shape", tensor.sizes().vec()}, {"data_offsets", {begin, end}}};
     begin = end;
   }
   try {
     return header.dump();
-  } catch (const Json::exception& fault) {
+  } catch (const SortedJson::exception& fault) {
     throw Error(path + ": a name or metadata text is not UTF-8: " + fault.what());
   }
 }
@@ -316,13 +326,24 @@ void write_file(const std::string& path, const std::map<std::string, at::Tensor>
 
 /// What the header's checksum covers: everything that the header says but the checksum itself.
 std::string covered_header(const Opened& file) {
-  Json header = Json::object();
+  SortedJson header = SortedJson::object();
   for (const auto& [key, text] : file.metadata)
     if (key != kHeaderCrc) header["__metadata__"][key] = text;
   for (const auto& [name, entry] : file.tensors)
     header[name] = {
         {"dtype", entry.dtype}, {"shape", entry.shape}, {"data_offsets", entry.offsets}};
   return header.dump();
+}
+
+/// Name -> checksum; refuses nesting before it can cost memory.
+SortedJson parse_crcs(const std::string& text, const std::string& path) {
+  const auto flat = [&](int depth, SortedJson::parse_event_t, SortedJson&) {
+    check(depth <= 1, path, ": its list of checksums is nested");
+    return true;
+  };
+  const SortedJson crcs = SortedJson::parse(text, flat, false);
+  check(crcs.is_object(), path, ": its list of checksums is not a JSON object");
+  return crcs;
 }
 
 }  // namespace
@@ -355,8 +376,9 @@ void write_checked_safetensors(const std::string& path, const TensorFile& file) 
         ": the metadata keys '", kTensorCrcs, "' and '", kHeaderCrc, "' hold the checksums");
   const auto tensors = on_host(file.tensors);
   std::map<std::string, std::string> metadata = file.metadata;
-  Json crcs = Json::object();
-  header_text(tensors, metadata, path);  // refuses what has no name in the format, before its bytes are read
+  SortedJson crcs = SortedJson::object();
+  header_text(tensors, metadata,
+              path);  // refuses what has no name in the format, before its bytes are read
   for (const auto& [name, tensor] : tensors)
     crcs[name] = hex(crc_of(tensor.data_ptr(), tensor.nbytes()));
   metadata[kTensorCrcs] = crcs.dump();
@@ -370,13 +392,13 @@ void write_checked_safetensors(const std::string& path, const TensorFile& file) 
 TensorFile read_checked_safetensors(const std::string& path) {
   Opened file = open_file(path);
   check(file.metadata.contains(kTensorCrcs) && file.metadata.contains(kHeaderCrc), path,
-        ": has no checksums ('", kTensorCrcs, "' in its metadata); it was not written by tweedie "
+        ": has no checksums ('", kTensorCrcs,
+        "' in its metadata); it was not written by tweedie "
         "as a checkpoint, or it is damaged");
   const std::string covered = covered_header(file);
   check(hex(crc_of(covered.data(), covered.size())) == file.metadata[kHeaderCrc], path,
         ": damaged: the checksum of its header does not match");
-  const Json crcs = Json::parse(file.metadata[kTensorCrcs], nullptr, false);
-  check(crcs.is_object(), path, ": its list of checksums is not a JSON object");
+  const SortedJson crcs = parse_crcs(file.metadata[kTensorCrcs], path);
   TensorFile out;
   for (const auto& [name, entry] : file.tensors) {
     const at::Tensor tensor = read_tensor(file, name, entry, path);

@@ -1,0 +1,79 @@
+#include <memory>
+#include <sstream>
+
+#include "tweedie/cli/commands.h"
+#include "tweedie/cli/common.h"
+#include "tweedie/jobs/recipes.h"
+
+namespace tweedie {
+namespace {
+
+struct Listed {
+  std::string name, summary, options;
+};
+
+template <class T>
+std::vector<Listed> listed(const std::map<std::string, Entry<T>>& entries) {
+  std::vector<Listed> out;
+  for (const auto& [name, entry] : entries) out.push_back({name, entry.summary, entry.options});
+  return out;
+}
+
+/// A recipe's summary is the comment it begins with.
+std::vector<Listed> listed_recipes() {
+  std::vector<Listed> out;
+  for (const auto& [name, text] : builtin_recipes()) {
+    const size_t start = text.find_first_not_of("# \n"), end = text.find('\n', start);
+    out.push_back({name, start == std::string::npos ? "" : text.substr(start, end - start), ""});
+  }
+  return out;
+}
+
+std::vector<Listed> entries_of(const std::string& kind, const Registry& registry) {
+  if (kind == "samplers") return listed(registry.samplers);
+  if (kind == "schedules") return listed(registry.schedules);
+  if (kind == "networks") return listed(registry.networks);
+  if (kind == "datasets") return listed(registry.datasets);
+  if (kind == "parameterisations") return listed(registry.parameterisations);
+  if (kind == "objectives") return listed(registry.objectives);
+  if (kind == "recipes") return listed_recipes();
+  throw Error("list: unknown kind '" + kind + "'" +
+              suggestion(kind, {"samplers", "schedules", "networks", "datasets",
+                                "parameterisations", "objectives", "recipes"}));
+}
+
+int run_list(const std::string& kind, const std::string& json, const Registry& registry) {
+  const std::vector<Listed> entries = entries_of(kind, registry);
+  Json record = {{kind, Json::array()}};
+  for (const Listed& entry : entries) {
+    record[kind].push_back(
+        {{"name", entry.name}, {"summary", entry.summary}, {"options", entry.options}});
+    say_result(json, entry.name +
+                         std::string(entry.name.size() < 20 ? 20 - entry.name.size() : 1, ' ') +
+                         entry.summary);
+    std::istringstream lines(entry.options);
+    for (std::string line; std::getline(lines, line);) {
+      const size_t start = line.find_first_not_of(' ');
+      if (start != std::string::npos) say_result(json, "    " + line.substr(start));
+    }
+  }
+  write_json(json, record);
+  return 0;
+}
+
+}  // namespace
+
+void add_list(CLI::App& app, Cli& cli) {
+  CLI::App* command = app.add_subcommand("list", "What there is to choose from");
+  const auto kind = std::make_shared<std::string>(), json = std::make_shared<std::string>();
+  command
+      ->add_option(
+          "KIND", *kind,
+          "samplers, schedules, networks, datasets, parameterisations, objectives or recipes")
+      ->required();
+  command->add_option("--json", *json, "file for the list as JSON, - for standard output");
+  command->callback(
+      [=, &cli] { cli.action = [=, &cli] { return run_list(*kind, *json, cli.registry); }; });
+}
+
+}  // namespace tweedie

@@ -1,0 +1,99 @@
+#include "tweedie/cli/run_cli.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <exception>
+#include <iostream>
+
+#include <c10/util/Exception.h>
+
+#include "tweedie/base/fields.h"
+#include "tweedie/cli/commands.h"
+
+namespace tweedie {
+namespace {
+
+constexpr int kInputWrong = 2, kOtherFailure = 1;
+
+/// Errors are one line each.
+int fail(int status, std::string message) {
+  while (!message.empty() && (message.back() == '\n' || message.back() == ' ')) message.pop_back();
+  for (char& c : message)
+    if (c == '\n') c = ' ';
+  std::fprintf(stderr, "tweedie: %s\n", message.c_str());
+  return status;
+}
+
+std::vector<std::string> command_names(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; }))
+    names.push_back(command->get_name());
+  return names;
+}
+
+/// What was typed and not understood, with the nearest option of the command it was typed to.
+std::string unknown_argument(const CLI::App& app, const std::string& what) {
+  const auto given = app.get_subcommands();
+  const CLI::App& command = given.empty() ? app : *given.front();
+  const std::string help =
+      "; see `tweedie " + (given.empty() ? "" : command.get_name() + " ") + "--help`";
+  const size_t colon = what.rfind(": ");
+  std::string word = colon == std::string::npos ? what : what.substr(colon + 2);
+  word = word.substr(0, word.find(' '));
+  if (word.rfind("--", 0) != 0) return "unexpected argument '" + word + "'" + help;
+  word = word.substr(0, word.find('='));
+  std::vector<std::string> names;
+  for (const CLI::Option* option : command.get_options())
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  const std::string near = nearest_name(word, names);
+  return "unknown option '" + word + "'" +
+         (near.empty() ? help : " (did you mean '" + near + "'?)");
+}
+
+int parse_failure(const CLI::App& app, const CLI::ParseError& error) {
+  if (error.get_exit_code() == 0)
+    return app.exit(error, std::cout, std::cerr);  // --help, --version
+  if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr)
+    return fail(kInputWrong, unknown_argument(app, error.what()));
+  const auto given = app.get_subcommands();
+  return fail(kInputWrong, std::string(error.what()) + "; see `tweedie " +
+                               (given.empty() ? "" : given.front()->get_name() + " ") + "--help`");
+}
+
+}  // namespace
+
+int run_cli(int argc, char** argv, const Registry& registry) {
+  CLI::App app(
+      "Diffusion models: train them, sample from them, and ask how probable data is under them.",
+      "tweedie");
+  app.set_version_flag("--version", "tweedie " TWEEDIE_VERSION);
+  app.require_subcommand(1);
+  app.footer("Begin with:  tweedie train --data fashion-mnist --budget 5m --out run");
+  Cli cli{registry, {}};
+  for (auto* add : {add_train, add_sample, add_evaluate, add_diffuse, add_list, add_describe,
+                    add_baselines, add_report})
+    add(app, cli);
+  try {
+    const std::string first = argc > 1 ? argv[1] : "";
+    if (!first.empty() && first[0] != '-') {
+      const std::vector<std::string> names = command_names(app);
+      check(std::find(names.begin(), names.end(), first) != names.end(), "unknown command '", first,
+            "'", suggestion(first, names));
+    }
+    app.parse(argc, argv);
+    return cli.action();
+  } catch (const CLI::ParseError& error) {
+    return parse_failure(app, error);
+  } catch (const Error& error) {
+    return fail(kInputWrong, error.what());
+  } catch (const c10::Error& error) {
+    return fail(kOtherFailure, error.what_without_backtrace());
+  } catch (const std::bad_alloc&) {
+    return fail(kOtherFailure,
+                "not enough memory; try a smaller batch (--batch, --set train.batch=...)");
+  } catch (const std::exception& error) {
+    return fail(kOtherFailure, error.what());
+  }
+}
+
+}  // namespace tweedie

@@ -1,0 +1,115 @@
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+
+#include "tweedie/cli/blas.h"
+#include "tweedie/cli/commands.h"
+#include "tweedie/cli/common.h"
+#include "tweedie/cli/duration.h"
+#include "tweedie/cli/interrupt.h"
+#include "tweedie/jobs/run_folder.h"
+#include "tweedie/jobs/train.h"
+
+namespace tweedie {
+namespace {
+
+constexpr int kInterrupted = 130;
+
+struct TrainOptions {
+  std::string data, out, recipe, budget, device = "auto";
+  std::vector<std::string> settings;
+  int64_t steps = 0, seed = 0;
+  bool steps_given = false, seed_given = false, resume = false;
+};
+
+/// A run that continues keeps its configuration; a new one begins with its recipe.
+Json base_config(const TrainOptions& options, Progress& progress) {
+  std::error_code ignored;
+  if (options.resume &&
+      std::filesystem::exists(std::filesystem::path(options.out) / "config.json", ignored)) {
+    if (!options.recipe.empty())
+      progress.say("the run keeps the configuration it began with; --recipe is not read again");
+    return read_config(options.out);
+  }
+  std::string recipe = options.recipe;
+  if (recipe.empty()) {
+    recipe = options.data.rfind("toy:", 0) == 0 ? "toy-2d" : "fashion-mnist";
+    progress.say("no --recipe given: using the recipe " + recipe);
+  }
+  Json config = read_recipe(recipe);
+  const bool names_data =
+      config.contains("data") && config["data"].is_object() && config["data"].contains("spec");
+  check(!options.data.empty() || (!options.recipe.empty() && names_data),
+        "--data: name the data to train on, as in --data fashion-mnist (see `tweedie list "
+        "datasets`)");
+  return config;
+}
+
+std::string progress_line(const TrainProgress& p) {
+  char text[160];
+  const std::string step =
+      p.steps > 0 ? std::to_string(p.step) + "/" + std::to_string(p.steps) : std::to_string(p.step);
+  std::snprintf(text, sizeof text, "step %s   loss %.4g   %.0f images/s   %s left   %lld MiB",
+                step.c_str(), p.loss, p.images_per_second, short_duration(p.seconds_left).c_str(),
+                static_cast<long long>(p.resident_bytes >> 20));
+  return text;
+}
+
+int run_train(const TrainOptions& options, const Registry& registry) {
+  Progress progress;
+  TrainRequest request;
+  if (!options.budget.empty()) request.budget_seconds = parse_duration(options.budget, "--budget");
+  Json config = base_config(options, progress);
+  if (!options.data.empty()) set_option(config, "data.spec=" + Json(options.data).dump());
+  for (const std::string& setting : options.settings) set_option(config, setting);
+  if (options.steps_given) config["train"]["steps"] = options.steps;
+  if (options.seed_given) config["train"]["seed"] = options.seed;
+  request.config = make_config(config);
+  request.out = options.out;
+  request.resume = options.resume;
+  request.device = options.device;
+  if (const std::string warning = slow_blas_warning(); !warning.empty()) progress.say(warning);
+  const InterruptGuard guard;
+  TrainHooks hooks;
+  hooks.log = [&](const std::string& line) { progress.say(line); };
+  hooks.progress = [&](const TrainProgress& p) { progress.update(progress_line(p)); };
+  hooks.interrupted = &InterruptGuard::interrupted;
+  if (train(request, registry, hooks) == TrainEnd::interrupted) {
+    progress.say("interrupted; saved. Continue with: tweedie train --out " + options.out +
+                 " --resume");
+    return kInterrupted;
+  }
+  say_result("", "trained: " + options.out + "\nnext: tweedie sample " + options.out +
+                     " --out samples.png");
+  return 0;
+}
+
+}  // namespace
+
+void add_train(CLI::App& app, Cli& cli) {
+  CLI::App* command = app.add_subcommand("train", "Train a model on data");
+  const auto options = std::make_shared<TrainOptions>();
+  command->add_option("--data", options->data,
+                      "fashion-mnist, idx:PATH, images:DIR, toy:NAME (tweedie list datasets)");
+  command->add_option("--out", options->out, "folder of the run")->required();
+  command->add_option("--recipe", options->recipe, "name (tweedie list recipes) or .toml file");
+  command
+      ->add_option("--set", options->settings,
+                   "key=value over the recipe, as in train.batch=32; may be repeated")
+      ->allow_extra_args(false)
+      ->take_all();
+  CLI::Option* steps = command->add_option("--steps", options->steps, "optimiser steps");
+  command->add_option("--budget", options->budget, "wall-clock time, as in 90s, 10m, 1h30m")
+      ->excludes(steps);
+  CLI::Option* seed =
+      command->add_option("--seed", options->seed, "of weights, data order, noise and levels");
+  command->add_option("--device", options->device, "auto, cpu or cuda");
+  command->add_flag("--resume", options->resume, "continue the run in --out");
+  command->callback([=, &cli] {
+    options->steps_given = steps->count() > 0;
+    options->seed_given = seed->count() > 0;
+    cli.action = [options, &cli] { return run_train(*options, cli.registry); };
+  });
+}
+
+}  // namespace tweedie

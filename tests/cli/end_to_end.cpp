@@ -1,0 +1,205 @@
+// The commands after each other, on a toy that trains in a second.
+#include <doctest/doctest.h>
+
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+
+#include "tests/cli/run_program.h"
+#include "tweedie/base/json.h"
+#include "tweedie/tensor/image.h"
+#include "tweedie/tensor/npy.h"
+#include "tweedie/tensor/safetensors.h"
+
+using tweedie::Json;
+using namespace tweedie::test;
+
+namespace {
+
+namespace fs = std::filesystem;
+
+/// One run that the tests share: trained once.
+const std::string& toy_run() {
+  static const TemporaryFolder folder;
+  static const std::string run = [] {
+    const std::string path = folder / "run";
+    const Outcome outcome =
+        run_program({"train", "--data", "toy:two-moons", "--recipe", "toy-2d", "--steps", "60",
+                     "--set", "watch.log_every=10", "--out", path});
+    REQUIRE_MESSAGE(outcome.status == 0, outcome.err);
+    return path;
+  }();
+  return run;
+}
+
+Json json_of(const Outcome& outcome) {
+  REQUIRE_MESSAGE(outcome.status == 0, outcome.err);
+  const Json value = Json::parse(outcome.out, nullptr, false);  // nothing but the object
+  REQUIRE(value.is_object());
+  return value;
+}
+
+at::Tensor samples_of(std::vector<std::string> more) {
+  const TemporaryFolder folder;
+  std::vector<std::string> arguments = {"sample", toy_run(), "--steps",
+                                        "4",      "--out",   folder / "a.npy"};
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  const Outcome outcome = run_program(arguments);
+  REQUIRE_MESSAGE(outcome.status == 0, outcome.err);
+  return tweedie::read_npy(folder / "a.npy");
+}
+
+}  // namespace
+
+TEST_CASE("a seed gives the same samples whatever the batch, and samples have numbers") {
+  const at::Tensor all = samples_of({"-n", "12", "--seed", "5", "--sampler", "ddpm"});
+  CHECK(all.sizes() == at::IntArrayRef({12, 2}));
+  const at::Tensor split =
+      samples_of({"-n", "12", "--seed", "5", "--sampler", "ddpm", "--batch", "5"});
+  // Matrix products of other sizes may sum in another order: float32 rounding, nothing more.
+  CHECK((all - split).abs().max().item<double>() < 1e-5);
+  const at::Tensor later =
+      samples_of({"-n", "3", "--seed", "5", "--sampler", "ddpm", "--first", "7"});
+  CHECK((all.slice(0, 7, 10) - later).abs().max().item<double>() < 1e-5);
+  const at::Tensor other = samples_of({"-n", "12", "--seed", "6", "--sampler", "ddpm"});
+  CHECK((all - other).abs().max().item<double>() > 0.1);
+}
+
+TEST_CASE("a picture of samples says how to repeat it") {
+  const TemporaryFolder folder;
+  const Outcome outcome =
+      run_program({"sample", toy_run(), "-n", "20", "--steps", "5", "--seed", "3", "--set",
+                   "eta=0.5", "--sampler", "ddim", "--out", folder / "a.png", "--trajectory",
+                   folder / "way.gif", "--trajectory", folder / "way.png"});
+  REQUIRE_MESSAGE(outcome.status == 0, outcome.err);
+  const tweedie::TextChunks texts = tweedie::read_png_texts(folder / "a.png");
+  REQUIRE(texts.size() == 1);
+  const Json record = Json::parse(texts[0].second);
+  CHECK(record["seed"] == 3);
+  CHECK(record["sampler"] == "ddim");
+  CHECK(record["sampler_options"]["eta"] == 0.5);
+  CHECK(record["steps"] == 5);
+  CHECK(record["count"] == 20);
+  CHECK(record["weights_crc32"].get<std::string>().size() == 8);
+  CHECK(folder.files() == std::vector<std::string>{"a.png", "way.gif", "way.png"});
+  CHECK(tweedie::read_image(folder / "way.png").pixels.size(0) == 3);
+  CHECK(json_of(run_program(
+            {"describe", folder / "a.png", "--json", "-"}))["texts"]["tweedie"]["seed"] == 3);
+}
+
+TEST_CASE("raw samples go to a safetensors file with their record") {
+  const TemporaryFolder folder;
+  const Json said = json_of(run_program({"sample", toy_run(), "-n", "6", "--steps", "3", "--out",
+                                         folder / "a.safetensors", "--json", "-"}));
+  CHECK(said["evaluations"] == 3);
+  const tweedie::TensorFile file = tweedie::read_safetensors(folder / "a.safetensors");
+  CHECK(file.tensors.at("samples").sizes() == at::IntArrayRef({6, 2}));
+  CHECK(Json::parse(file.metadata.at("tweedie"))["steps"] == 3);
+}
+
+TEST_CASE(
+    "the bound is the sum of its terms, does not depend on the batch, and is told in nats for "
+    "points") {
+  const std::vector<std::string> ask = {"evaluate", toy_run(), "--limit", "40",
+                                        "--terms",  "10",      "--json",  "-"};
+  const Json result = json_of(run_program(ask));
+  CHECK(!result.contains("bits_per_dim"));
+  CHECK(result["images"] == 40);
+  CHECK(result["nats_standard_error"].get<double>() > 0);
+  const Json& terms = result["terms"];
+  const double sum = terms["prior"]["nats"].get<double>() +
+                     terms["diffusion"]["nats"].get<double>() +
+                     terms["decoder"]["nats"].get<double>();
+  CHECK(result["nats"].get<double>() == doctest::Approx(sum));
+  CHECK(result["nats_per_dim"].get<double>() == doctest::Approx(sum / 2));
+  std::vector<std::string> split = ask;
+  split.insert(split.end(), {"--batch", "7", "--bits"});
+  const Json other = json_of(run_program(split));
+  CHECK(other["nats"].get<double>() ==
+        doctest::Approx(result["nats"].get<double>()).epsilon(1e-4));  // float32
+  CHECK(other["bits_per_dim"].get<double>() ==
+        doctest::Approx(sum / 2 / std::log(2)).epsilon(1e-4));
+}
+
+TEST_CASE("a run, its checkpoint and its configuration are described") {
+  const Json run = json_of(run_program({"describe", toy_run(), "--json", "-"}));
+  CHECK(run["kind"] == "run");
+  CHECK(run["config"]["data"]["spec"] == "toy:two-moons");
+  CHECK(run["last_metrics"]["step"] == 60);
+  REQUIRE(!run["checkpoints"].empty());
+  const Json checkpoint = json_of(run_program({"describe", run["checkpoints"][0], "--json", "-"}));
+  CHECK(checkpoint["kind"] == "checkpoint");
+  CHECK(checkpoint["parameters"].get<int64_t>() > 1000);
+  const Outcome words = run_program({"describe", toy_run()});
+  CHECK(words.status == 0);
+  CHECK(words.out.find("two-moons") != std::string::npos);
+}
+
+TEST_CASE("the forward process is drawn and told in numbers") {
+  const TemporaryFolder folder;
+  const Json strip =
+      json_of(run_program({"diffuse", "--data", "toy:two-moons", "--schedule", "cosine-chain",
+                           "--set", "steps=100", "--out", folder / "a.png", "--json", "-"}));
+  CHECK(strip["moments"].size() == 9);
+  CHECK(strip["moments"][0]["alpha_bar"] == 1.0);
+  CHECK(strip["terminal_mismatch_nats_per_dim"].get<double>() < 1e-3);
+  const Outcome film =
+      run_program({"diffuse", "--model", toy_run(), "--frames", "5", "--out", folder / "a.gif"});
+  CHECK_MESSAGE(film.status == 0, film.err);
+  CHECK(fs::file_size(folder / "a.gif") > 5000);
+}
+
+TEST_CASE("every list is a list, quickly") {
+  for (const char* kind : {"samplers", "schedules", "networks", "datasets", "parameterisations",
+                           "objectives", "recipes"}) {
+    CAPTURE(kind);
+    const Json list = json_of(run_program({"list", kind, "--json", "-"}));
+    REQUIRE(!list[kind].empty());
+    for (const Json& entry : list[kind]) CHECK(!entry["summary"].get<std::string>().empty());
+  }
+}
+
+TEST_CASE("a run that exists is not trained over, and continues when asked") {
+  const Outcome again =
+      run_program({"train", "--data", "toy:two-moons", "--steps", "5", "--out", toy_run()});
+  CHECK(again.status == 2);
+  CHECK(again.err.find("--resume") != std::string::npos);
+  const TemporaryFolder folder;
+  fs::copy(toy_run(), folder / "run", fs::copy_options::recursive);
+  const Outcome more = run_program({"train", "--out", folder / "run", "--resume", "--steps", "70"});
+  CHECK_MESSAGE(more.status == 0, more.err);
+  CHECK(json_of(run_program(
+            {"describe", folder / "run", "--json", "-"}))["config"]["train"]["steps"] == 70);
+}
+
+TEST_CASE("Ctrl-C saves and ends with 130") {
+  const TemporaryFolder folder;
+  const Outcome outcome = run_program(
+      {"train", "--data", "toy:rings", "--recipe", "toy-2d", "--steps", "100000000", "--set",
+       "watch.held_out_every=0", "--set", "watch.samples_every=0", "--out", folder / "run"},
+      3);
+  CAPTURE(outcome.err);
+  CHECK(outcome.status == 130);
+  CHECK(outcome.err.find("--resume") != std::string::npos);
+  const Json run = json_of(run_program({"describe", folder / "run", "--json", "-"}));
+  CHECK(!run["checkpoints"].empty());
+}
+
+TEST_CASE("the page is whole by itself") {
+  const TemporaryFolder folder;
+  REQUIRE(run_program(
+              {"sample", toy_run(), "-n", "50", "--steps", "5", "--out", folder / "samples.png"})
+              .status == 0);
+  REQUIRE(run_program(
+              {"evaluate", toy_run(), "--limit", "20", "--terms", "4", "--json", folder / "e.json"})
+              .status == 0);
+  const Outcome outcome =
+      run_program({"report", toy_run(), "--samples", folder / "samples.png", "--evaluation",
+                   folder / "e.json", "--out", folder / "index.html"});
+  CHECK_MESSAGE(outcome.status == 0, outcome.err);
+  CHECK(fs::file_size(folder / "index.html") > 20000);
+  const Outcome damaged = run_program(
+      {"report", toy_run(), "--samples", folder / "e.json", "--out", folder / "b.html"});
+  CHECK(damaged.status == 2);
+  CHECK(!fs::exists(folder / "b.html"));
+}

@@ -10,7 +10,7 @@
 #include "tweedie/datasets/dataset.h"
 #include "tweedie/model/network.h"
 #include "tweedie/model/sampler.h"
-#include "tweedie/process/weighting.h"
+#include "tweedie/process/named.h"
 
 namespace tweedie {
 
@@ -20,9 +20,6 @@ struct Entry {
   std::function<T(const Json& options)> make;  // throws Error on unknown or impossible options
   std::string options = {};                    // one line an option, for `tweedie list`
 };
-
-using MakeParameterisation = std::function<Parameterisation(NoiseLabel)>;
-using MakeObjective = std::function<Objective(const Schedule&)>;
 
 struct Registry {
   std::map<std::string, Entry<Schedule>> schedules;

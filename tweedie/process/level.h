@@ -7,7 +7,8 @@
 
 namespace tweedie {
 
-/// Amplitudes of signal and noise at time t, and their derivatives in t (NaN on a chain, which has no tangent).
+/// Amplitudes of signal and noise at time t, and their derivatives in t (NaN on a chain, which has
+/// no tangent).
 struct Level {
   double t, alpha, sigma, d_alpha, d_sigma;
 };

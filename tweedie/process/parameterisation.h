@@ -1,4 +1,5 @@
-// What a network's output F means: x0 = c_skip x_t + c_out F(c_in x_t, c_noise).  Karras et al. 2022 (arXiv:2206.00364), eq. 7.
+// What a network's output F means: x0 = c_skip x_t + c_out F(c_in x_t, c_noise).  Karras et al.
+// 2022 (arXiv:2206.00364), eq. 7.
 #pragma once
 
 #include <functional>

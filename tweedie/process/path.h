@@ -12,10 +12,33 @@ using Path = std::vector<Level>;
 
 /// Every level of a chain, T..1, then `clean`.
 Path chain_path(const Schedule& chain);
-/// `steps` levels of the schedule for ancestral-type samplers, then `clean`: exactly `steps` evaluations for any steps in 1..T.
-/// On a chain the levels are spaced evenly from T ("trailing", integer exact); on a continuous schedule evenly in t.
+/// The levels of a chain at the given steps of 1..T, falling, then `clean`.
+Path path_through(const Schedule& chain, const std::vector<int64_t>& steps);
+
+// `steps` of a chain's 1..length, falling, all different, for any steps in 1..length, in exact
+// integers (Lin et al. 2024, arXiv:2305.08891, table 2): ending at 1 with a fixed stride; starting
+// at `length`; both.
+std::vector<int64_t> leading_steps(int64_t length, int64_t steps);
+std::vector<int64_t> trailing_steps(int64_t length, int64_t steps);
+std::vector<int64_t> linspace_steps(int64_t length, int64_t steps);
+
+/// `steps` levels for ancestral-type samplers, then `clean`: exactly `steps` evaluations for any
+/// steps in 1..T. On a chain "trailing"; on a continuous schedule evenly spaced in t from t_max,
+/// the last one a step above t_min.
 Path sampling_path(const Schedule& schedule, int64_t steps);
-/// Evenly spaced in log-SNR between the schedule's ends, continuous schedules with alpha > 0 only; `clean` not appended.
+/// What the bound is evaluated on: `steps` levels of a chain ("trailing"); `steps` equal intervals
+/// of t on a continuous schedule, so steps + 1 levels from t_max to t_min.  No `clean` end: the
+/// decoder starts at the last level.
+Path bound_path(const Schedule& schedule, int64_t steps);
+/// Evenly spaced in log-SNR between the schedule's ends, continuous schedules with alpha > 0 only;
+/// `clean` not appended.
 Path log_snr_path(const Schedule& schedule, int64_t steps);
+/// Karras et al. 2022 (arXiv:2206.00364), eq. 5: even in (sigma/alpha)^(1/rho) between the ends,
+/// then `clean`.
+Path karras_path(const Schedule& schedule, int64_t steps, double rho = 7);
+
+/// The t at which a continuous schedule has this log-SNR, by bisection to the last bit; the nearer
+/// end if it lies outside.
+double time_of_log_snr(const Schedule& schedule, double wanted);
 
 }  // namespace tweedie

@@ -10,9 +10,35 @@ namespace tweedie {
 
 struct Objective {
   std::string name;
-  std::function<Level(double u)> draw;             // inverse CDF of the training levels, u in [0, 1)
-  std::function<double(const Level&)> weight;      // on the squared eps error of the drawn level; 1 is L_simple
-  double vlb_weight = 0;                           // weight of the bound's own term (chains with learned variance)
+  std::function<Level(double u)> draw;  // inverse CDF of the training levels, u in [0, 1)
+  std::function<double(const Level&)>
+      weight;             // on the mean over dimensions of the squared eps error
+  double vlb_weight = 0;  // weight of the bound's own term (chains with learned variance)
 };
+
+/// Every t alike, weight 1: L_simple.  Ho et al. 2020 (arXiv:2006.11239), eq. 14.
+Objective simple_objective(const Schedule& schedule);
+
+/// Every t alike, weighted so that the mean loss is the bound's diffusion part in nats for each
+/// dimension: on a continuous schedule -1/2 d log_snr/dt (Kingma et al. 2021, arXiv:2107.00630, eq.
+/// 17), on a chain T/2 (SNR_s / SNR_t - 1) (their eq. 14; step 1, whose term belongs to the
+/// decoder, is weighted as step 2).
+Objective vlb_objective(const Schedule& schedule);
+
+/// `vlb_share` of the bound and the rest a bell sech(log_snr / 2) of the same total, which is where
+/// pictures are made (it is L_simple's weight under the cosine schedule: Kingma & Gao 2023,
+/// arXiv:2303.00848, table 1).
+Objective mixed_objective(const Schedule& schedule, double vlb_share = 0.5);
+
+/// L_simple with weight min(SNR, cap) / SNR.  Hang et al. 2023 (arXiv:2303.09556), eq. 7.
+Objective min_snr_objective(const Schedule& schedule, double cap = 5);
+
+/// Log-normal noise-to-signal ratio and the weight of Karras et al. 2022 (arXiv:2206.00364),
+/// table 1.  Continuous schedules.
+Objective edm_objective(const Schedule& schedule, double log_mean = -1.2, double log_std = 1.2,
+                        double sigma_data = 0.5);
+
+/// x with P(N(0, 1) < x) = p, p in (0, 1).
+double normal_quantile(double p);
 
 }  // namespace tweedie

@@ -1,0 +1,275 @@
+#include "tweedie/process/named.h"
+
+#include "tweedie/base/fields.h"
+
+namespace tweedie {
+namespace {
+
+struct NoOptions {
+  template <class Visit>
+  void fields(Visit&&) {}
+};
+
+struct ChainOptions {
+  int64_t steps = 1000;
+  bool zero_terminal_snr = false;
+  template <class Visit>
+  void fields(Visit&& visit) {
+    visit("steps", steps, "length T of the chain");
+    visit("zero_terminal_snr", zero_terminal_snr,
+          "shift and scale so that the last step is pure noise");
+  }
+};
+
+struct BetaOptions {
+  int64_t steps = 1000;
+  double beta_start = 0, beta_end = 0;  // 0: the published ends, which the row states
+  bool zero_terminal_snr = false;
+  template <class Visit>
+  void fields(Visit&& visit) {
+    visit("steps", steps, "length T of the chain");
+    visit("beta_start", beta_start,
+          "variance added by step 1; 0: the published value, rescaled by 1000/T");
+    visit("beta_end", beta_end,
+          "variance added by step T; 0: the published value, rescaled by 1000/T");
+    visit("zero_terminal_snr", zero_terminal_snr,
+          "shift and scale so that the last step is pure noise");
+  }
+};
+
+struct CosineOptions {
+  int64_t steps = 1000;
+  double max_beta = 0.999;
+  bool zero_terminal_snr = false;
+  template <class Visit>
+  void fields(Visit&& visit) {
+    visit("steps", steps, "length T of the chain");
+    visit("max_beta", max_beta, "largest variance added by a step");
+    visit("zero_terminal_snr", zero_terminal_snr,
+          "shift and scale so that the last step is pure noise");
+  }
+};
+
+struct VpOptions {
+  double beta_min = 0.1, beta_max = 20, t_min = 1e-5;
+  template <class Visit>
+  void fields(Visit&& visit) {
+    visit("beta_min", beta_min, "rate of noise at t = 0");
+    visit("beta_max", beta_max, "rate of noise at t = 1");
+    visit("t_min", t_min, "smallest time");
+  }
+};
+
+struct VeOptions {
+  double sigma_min = 0.01, sigma_max = 50;
+  template <class Visit>
+  void fields(Visit&& visit) {
+    visit("sigma_min", sigma_min, "noise at t = 0");
+    visit("sigma_max", sigma_max,
+          "noise at t = 1: about the largest distance between two examples");
+  }
+};
+
+struct EdmOptions {
+  double sigma_min = 0.002, sigma_max = 80;
+  template <class Visit>
+  void fields(Visit&& visit) {
+    visit("sigma_min", sigma_min, "smallest noise");
+    visit("sigma_max", sigma_max, "largest noise");
+  }
+};
+
+struct CosineTimeOptions {
+  double t_min = 1e-4, t_max = 0.9999;
+  template <class Visit>
+  void fields(Visit&& visit) {
+    visit("t_min", t_min, "smallest time");
+    visit("t_max", t_max, "largest time");
+  }
+};
+
+struct FlowOptions {
+  double t_min = 1e-4;
+  template <class Visit>
+  void fields(Visit&& visit) {
+    visit("t_min", t_min, "smallest time");
+  }
+};
+
+struct LogSnrOptions {
+  double gamma_min = -13.3, gamma_max = 5;
+  template <class Visit>
+  void fields(Visit&& visit) {
+    visit("gamma_min", gamma_min, "-log SNR at t = 0");
+    visit("gamma_max", gamma_max, "-log SNR at t = 1");
+  }
+};
+
+struct EdmParameterisationOptions {
+  double sigma_data = 0.5;
+  template <class Visit>
+  void fields(Visit&& visit) {
+    visit("sigma_data", sigma_data, "standard deviation of the data");
+  }
+};
+
+struct MixedOptions {
+  double vlb_share = 0.5;
+  template <class Visit>
+  void fields(Visit&& visit) {
+    visit("vlb_share", vlb_share, "share of the bound in the weight");
+  }
+};
+
+struct MinSnrOptions {
+  double cap = 5;
+  template <class Visit>
+  void fields(Visit&& visit) {
+    visit("cap", cap, "largest SNR that counts");
+  }
+};
+
+struct EdmObjectiveOptions {
+  double log_mean = -1.2, log_std = 1.2, sigma_data = 0.5;
+  template <class Visit>
+  void fields(Visit&& visit) {
+    visit("log_mean", log_mean, "mean of log sigma");
+    visit("log_std", log_std, "standard deviation of log sigma");
+    visit("sigma_data", sigma_data, "standard deviation of the data");
+  }
+};
+
+/// A row whose options are a struct: parsed, then handed to `make`.
+template <class T, class Options, class Make>
+Named<T> row(std::string name, std::string summary, Make make) {
+  const std::string where = name;
+  return {std::move(name), std::move(summary),
+          [make, where](const Json& given) { return make(from_json<Options>(given, where)); },
+          fields_help<Options>("    ")};
+}
+
+Schedule finish(const std::string& name, const std::vector<double>& betas, bool zero_terminal) {
+  return chain_from_betas(name, zero_terminal ? zero_terminal_snr(betas) : betas);
+}
+
+BetaOptions with_ends(BetaOptions options, double start, double end) {
+  check(options.steps >= 1, "schedule.steps: a chain needs at least 1 step, got ", options.steps);
+  const double scale = 1000.0 / static_cast<double>(options.steps);
+  if (options.beta_start == 0) options.beta_start = std::min(1.0, scale * start);
+  if (options.beta_end == 0) options.beta_end = std::min(1.0, scale * end);
+  return options;
+}
+
+template <class Make>
+Named<MakeParameterisation> simple_row(std::string name, std::string summary, Make make) {
+  return row<MakeParameterisation, NoOptions>(
+      std::move(name), std::move(summary),
+      [make](const NoOptions&) -> MakeParameterisation { return make; });
+}
+
+}  // namespace
+
+std::vector<Named<Schedule>> named_schedules() {
+  return {
+      row<Schedule, BetaOptions>(
+          "linear", "chain of DDPM: beta rises linearly, 1e-4 to 0.02 at T = 1000",
+          [](const BetaOptions& given) {
+            const BetaOptions o = with_ends(given, 1e-4, 0.02);
+            return finish("linear", linear_betas(o.steps, o.beta_start, o.beta_end),
+                          o.zero_terminal_snr);
+          }),
+      row<Schedule, BetaOptions>(
+          "scaled-linear", "chain of latent diffusion: sqrt(beta) rises linearly, 0.00085 to 0.012",
+          [](const BetaOptions& given) {
+            const BetaOptions o = with_ends(given, 0.00085, 0.012);
+            return finish("scaled-linear", scaled_linear_betas(o.steps, o.beta_start, o.beta_end),
+                          o.zero_terminal_snr);
+          }),
+      row<Schedule, CosineOptions>(
+          "cosine", "chain of improved DDPM: alpha_bar is a squared cosine",
+          [](const CosineOptions& o) {
+            return finish("cosine", cosine_betas(o.steps, o.max_beta), o.zero_terminal_snr);
+          }),
+      row<Schedule, BetaOptions>("sigmoid", "chain whose beta is a sigmoid of the step",
+                                 [](const BetaOptions& given) {
+                                   const BetaOptions o = with_ends(given, 1e-4, 0.02);
+                                   return finish("sigmoid",
+                                                 sigmoid_betas(o.steps, o.beta_start, o.beta_end),
+                                                 o.zero_terminal_snr);
+                                 }),
+      row<Schedule, ChainOptions>(
+          "sohl-dickstein",
+          "chain of 2015: each step erases the same part of the signal, 1/(T - t + 1)",
+          [](const ChainOptions& o) {
+            return finish("sohl-dickstein", sohl_dickstein_betas(o.steps), o.zero_terminal_snr);
+          }),
+      row<Schedule, VpOptions>(
+          "vp", "continuous, variance preserving, rate of noise linear in t (score SDE)",
+          [](const VpOptions& o) { return vp_linear(o.beta_min, o.beta_max, o.t_min); }),
+      row<Schedule, VpOptions>(
+          "sub-vp", "continuous, variance below VP's (score SDE)",
+          [](const VpOptions& o) { return sub_vp(o.beta_min, o.beta_max, o.t_min); }),
+      row<Schedule, VeOptions>("ve", "continuous, variance exploding, geometric (NCSN, score SDE)",
+                               [](const VeOptions& o) { return ve(o.sigma_min, o.sigma_max); }),
+      row<Schedule, EdmOptions>("edm", "continuous, t is the noise itself (EDM)",
+                                [](const EdmOptions& o) { return edm(o.sigma_min, o.sigma_max); }),
+      row<Schedule, CosineTimeOptions>(
+          "cosine-continuous", "continuous, alpha a cosine and sigma a sine of t",
+          [](const CosineTimeOptions& o) { return cosine(o.t_min, o.t_max); }),
+      row<Schedule, FlowOptions>("flow", "continuous, straight from data to noise (flow matching)",
+                                 [](const FlowOptions& o) { return flow(o.t_min); }),
+      row<Schedule, LogSnrOptions>(
+          "log-snr-linear",
+          "continuous, variance preserving, log-SNR falls linearly (VDM): for likelihood",
+          [](const LogSnrOptions& o) { return log_snr_linear(o.gamma_min, o.gamma_max); }),
+  };
+}
+
+std::vector<Named<MakeParameterisation>> named_parameterisations() {
+  return {
+      simple_row("eps", "the noise (DDPM)", eps_prediction),
+      simple_row("x0", "the clean data", x0_prediction),
+      simple_row("v", "alpha eps - sigma x0 (progressive distillation): good at every noise",
+                 v_prediction),
+      simple_row("velocity", "eps - x0 (flow matching)", velocity_prediction),
+      simple_row("score", "the gradient of log p(x_t) (score matching)", score_prediction),
+      row<MakeParameterisation, EdmParameterisationOptions>(
+          "edm", "a residual scaled to unit variance (EDM)",
+          [](const EdmParameterisationOptions& o) -> MakeParameterisation {
+            return [sigma_data = o.sigma_data](const NoiseLabel&) {
+              return edm_prediction(sigma_data);
+            };
+          }),
+  };
+}
+
+std::vector<Named<MakeObjective>> named_objectives() {
+  return {
+      row<MakeObjective, NoOptions>(
+          "simple", "L_simple: every step alike",
+          [](const NoOptions&) -> MakeObjective { return simple_objective; }),
+      row<MakeObjective, NoOptions>(
+          "vlb", "the variational bound: best likelihood",
+          [](const NoOptions&) -> MakeObjective { return vlb_objective; }),
+      row<MakeObjective, MixedOptions>("mixed", "the bound and what pictures need, in shares",
+                                       [](const MixedOptions& o) -> MakeObjective {
+                                         return [o](const Schedule& schedule) {
+                                           return mixed_objective(schedule, o.vlb_share);
+                                         };
+                                       }),
+      row<MakeObjective, MinSnrOptions>(
+          "min-snr", "L_simple with little weight on nearly clean data",
+          [](const MinSnrOptions& o) -> MakeObjective {
+            return [o](const Schedule& schedule) { return min_snr_objective(schedule, o.cap); };
+          }),
+      row<MakeObjective, EdmObjectiveOptions>(
+          "edm", "log-normal noise and unit-variance loss (EDM)",
+          [](const EdmObjectiveOptions& o) -> MakeObjective {
+            return [o](const Schedule& schedule) {
+              return edm_objective(schedule, o.log_mean, o.log_std, o.sigma_data);
+            };
+          }),
+  };
+}
+
+}  // namespace tweedie

@@ -1,0 +1,60 @@
+#include "tweedie/process/parameterisation.h"
+
+#include <cmath>
+
+#include "tweedie/base/error.h"
+
+namespace tweedie {
+
+Parameterisation eps_prediction(NoiseLabel label) {
+  return [label](const Level& l) {
+    check(l.alpha > 0,
+          "eps prediction: says nothing of x0 at pure noise (alpha = 0); use v or x0 prediction "
+          "there");
+    return Scaling{1 / l.alpha, -l.sigma / l.alpha, 1, label(l)};
+  };
+}
+
+Parameterisation x0_prediction(NoiseLabel label) {
+  return [label](const Level& l) { return Scaling{0, 1, 1, label(l)}; };
+}
+
+Parameterisation v_prediction(NoiseLabel label) {
+  // Salimans & Ho 2022 (arXiv:2202.00512): v = alpha eps - sigma x0, for any alpha and sigma.
+  return [label](const Level& l) {
+    const double norm = l.alpha * l.alpha + l.sigma * l.sigma;
+    return Scaling{l.alpha / norm, -l.sigma / norm, 1, label(l)};
+  };
+}
+
+Parameterisation velocity_prediction(NoiseLabel label) {
+  // Liu et al. 2022 (arXiv:2209.03003): F = eps - x0.
+  return [label](const Level& l) {
+    const double sum = l.alpha + l.sigma;
+    return Scaling{1 / sum, -l.sigma / sum, 1, label(l)};
+  };
+}
+
+Parameterisation score_prediction(NoiseLabel label) {
+  // F = -eps / sigma; Tweedie: x0 = (x_t + sigma^2 score) / alpha.
+  return [label](const Level& l) {
+    check(l.alpha > 0,
+          "score prediction: says nothing of x0 at pure noise (alpha = 0); use v or x0 prediction "
+          "there");
+    return Scaling{1 / l.alpha, l.sigma * l.sigma / l.alpha, 1, label(l)};
+  };
+}
+
+Parameterisation edm_prediction(double sigma_data) {
+  check(sigma_data > 0, "edm prediction: expected sigma_data > 0, got ", sigma_data);
+  return [sigma_data](const Level& l) {
+    // Karras et al. 2022 (arXiv:2206.00364), table 1, in the variable x_t / alpha of noise sigma /
+    // alpha.
+    check(l.alpha > 0, "edm prediction: needs alpha > 0");
+    const double sigma = l.sigma / l.alpha, total = sigma * sigma + sigma_data * sigma_data;
+    return Scaling{sigma_data * sigma_data / total / l.alpha, sigma * sigma_data / std::sqrt(total),
+                   1 / (l.alpha * std::sqrt(total)), std::log(sigma) / 4};
+  };
+}
+
+}  // namespace tweedie

@@ -1,0 +1,108 @@
+#include "tweedie/process/weighting.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+#include "tweedie/base/error.h"
+#include "tweedie/process/path.h"
+
+namespace tweedie {
+namespace {
+
+/// Every step of a chain, or every t of a continuous schedule, alike.
+std::function<Level(double)> uniform_draw(const Schedule& schedule) {
+  if (schedule.steps > 0)
+    return [at = schedule.at, steps = schedule.steps](double u) {
+      const int64_t i =
+          1 + std::min(static_cast<int64_t>(u * static_cast<double>(steps)), steps - 1);
+      return at(static_cast<double>(i) / static_cast<double>(steps));
+    };
+  return [schedule](double u) {
+    return schedule.at(schedule.t_min + u * (schedule.t_max - schedule.t_min));
+  };
+}
+
+double bell(const Level& level) { return 1 / std::cosh(0.5 * log_snr(level)); }
+
+/// Mean over the training levels.
+template <class Value>
+double mean_over(const std::function<Level(double)>& draw, const Value& value) {
+  constexpr int kPoints = 4096;
+  double sum = 0;
+  for (int i = 0; i < kPoints; ++i) sum += value(draw((i + 0.5) / kPoints));
+  return sum / kPoints;
+}
+
+}  // namespace
+
+Objective simple_objective(const Schedule& schedule) {
+  return {"simple", uniform_draw(schedule), [](const Level&) { return 1.0; }};
+}
+
+Objective vlb_objective(const Schedule& schedule) {
+  const auto draw = uniform_draw(schedule);
+  if (schedule.steps > 0) {
+    check(schedule.steps >= 2, "objective vlb: needs a chain of at least 2 steps");
+    return {"vlb", draw,
+            [at = schedule.at, steps = static_cast<double>(schedule.steps)](const Level& level) {
+              const double i = std::max(2.0, std::round(level.t * steps));
+              return 0.5 * steps *
+                     std::expm1(log_snr(at((i - 1) / steps)) - log_snr(at(i / steps)));
+            }};
+  }
+  return {"vlb", draw, [range = schedule.t_max - schedule.t_min](const Level& level) {
+            return range * (level.d_sigma / level.sigma - level.d_alpha / level.alpha);
+          }};
+}
+
+Objective mixed_objective(const Schedule& schedule, double vlb_share) {
+  check(vlb_share >= 0 && vlb_share <= 1, "objective mixed: expected vlb_share in [0, 1], got ",
+        vlb_share);
+  const Objective vlb = vlb_objective(schedule);
+  const double scale = mean_over(vlb.draw, vlb.weight) / mean_over(vlb.draw, bell);
+  check(std::isfinite(scale), "objective mixed: the bound's weight is infinite on ", schedule.name,
+        "; use simple");
+  return {"mixed", vlb.draw, [weight = vlb.weight, scale, vlb_share](const Level& level) {
+            return vlb_share * weight(level) + (1 - vlb_share) * scale * bell(level);
+          }};
+}
+
+Objective min_snr_objective(const Schedule& schedule, double cap) {
+  check(cap > 0, "objective min-snr: expected cap > 0, got ", cap);
+  return {"min-snr", uniform_draw(schedule),
+          [cap](const Level& level) { return std::min(1.0, cap * std::exp(-log_snr(level))); }};
+}
+
+Objective edm_objective(const Schedule& schedule, double log_mean, double log_std,
+                        double sigma_data) {
+  check(schedule.steps == 0, "objective edm: needs a continuous schedule; ", schedule.name,
+        " is a chain");
+  check(log_std > 0 && sigma_data > 0,
+        "objective edm: expected log_std > 0 and sigma_data > 0, got ", log_std, " and ",
+        sigma_data);
+  return {"edm",
+          [=](double u) {
+            const double p = std::clamp(u, 1e-12, 1 - 1e-12),
+                         log_sigma = log_mean + log_std * normal_quantile(p);
+            return schedule.at(time_of_log_snr(schedule, -2 * log_sigma));
+          },
+          [=](const Level& level) {
+            // Their weight (sigma^2 + sigma_data^2) / (sigma sigma_data)^2 is on the x0 error,
+            // which is sigma^2 times the eps error.
+            const double sigma_sq = std::exp(-log_snr(level));
+            return (sigma_sq + sigma_data * sigma_data) / (sigma_data * sigma_data);
+          }};
+}
+
+double normal_quantile(double p) {
+  check(p > 0 && p < 1, "normal_quantile: expected p in (0, 1), got ", p);
+  double low = -39, high = 39;
+  for (int i = 0; i < 120; ++i) {
+    const double middle = 0.5 * (low + high);
+    (0.5 * std::erfc(-middle / std::numbers::sqrt2) < p ? low : high) = middle;
+  }
+  return 0.5 * (low + high);
+}
+
+}  // namespace tweedie

@@ -71,7 +71,7 @@ run_apt() {
   fi
 }
 # shellcheck disable=SC2086
-if ! apt-cache policy $missing 2>/dev/null | awk '/^[^ ]/ {n++} /Candidate: [0-9]/ {c++} END {exit !(n > 0 && n == c)}'; then
+if ! LC_ALL=C apt-cache policy $missing 2>/dev/null | awk '/^[^ ]/ {n++} /Candidate: [0-9]/ {c++} END {exit !(n > 0 && n == c)}'; then
   run_apt update
 fi
 # shellcheck disable=SC2086

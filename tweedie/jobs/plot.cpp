@@ -365,7 +365,7 @@ Ticks log_ticks(double low, double high) {
   if (!(high > low)) low /= 2, high *= 2;
   const double first = std::floor(std::log10(low) + 1e-9),
                last = std::ceil(std::log10(high) - 1e-9);
-  if (last - first > 2) {
+  if (last - first > 3) {
     Ticks ticks{std::pow(10, first), std::pow(10, last), {}};
     const double every = std::ceil((last - first) / 8);
     for (double i = first; i <= last; i += every) ticks.at.push_back(std::pow(10, i));

@@ -138,7 +138,7 @@ TEST_CASE("a run, its checkpoint and its configuration are described") {
 TEST_CASE("the forward process is drawn and told in numbers") {
   const TemporaryFolder folder;
   const Json strip =
-      json_of(run_program({"diffuse", "--data", "toy:two-moons", "--schedule", "cosine-chain",
+      json_of(run_program({"diffuse", "--data", "toy:two-moons", "--schedule", "cosine",
                            "--set", "steps=100", "--out", folder / "a.png", "--json", "-"}));
   CHECK(strip["moments"].size() == 9);
   CHECK(strip["moments"][0]["alpha_bar"] == 1.0);

@@ -39,21 +39,6 @@ Decoder decoder_named(const std::string& name, int64_t levels, Variance variance
   return gaussian_decoder(variance);
 }
 
-/// Noise first; the bound's decoder starts at the last level, so `clean` is not part of it.
-Path bound_path(const Schedule& schedule, int64_t steps) {
-  Path path = schedule.steps > 0 && steps == schedule.steps ? chain_path(schedule)
-                                                            : sampling_path(schedule, steps);
-  if (!path.empty() && path.back().sigma == 0) path.pop_back();
-  if (schedule.steps == 0) {  // both ends belong to the bound: the noisiest level and the decoder's
-    path.clear();
-    for (int64_t i = 0; i <= steps; ++i) {
-      const double fraction = static_cast<double>(i) / static_cast<double>(steps);
-      path.push_back(schedule.at(schedule.t_max + fraction * (schedule.t_min - schedule.t_max)));
-    }
-  }
-  return path;
-}
-
 void check_data(const Model& model, const Dataset& data, const EvaluateRequest& request) {
   check(data.size >= 1, "evaluate: the data '", data.name, "' has no examples");
   check(data.shape == model.data.shape, "evaluate: the data's examples have shape ",

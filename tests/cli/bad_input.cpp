@@ -91,8 +91,7 @@ TEST_CASE("a wrong command line is refused in one line") {
 
 TEST_CASE("an impossible configuration is refused before anything is written") {
   for (const Wrong& wrong : std::vector<Wrong>{
-           {"T = 0", train_images({"--set", "schedule.name=linear", "--set", "schedule.steps=0"}),
-            "steps"},
+           {"T = 0", train_images({"--set", R"(schedule={"name":"linear","steps":0})"}), "steps"},
            {"batch 0", train_toy({"--set", "train.batch=0"}), "train.batch"},
            {"steps 0", train_toy({"--steps", "0"}), "train.steps"},
            {"channels and groups", train_images({"--set", "model.channels=33"}), "33"},

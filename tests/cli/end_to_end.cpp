@@ -138,8 +138,8 @@ TEST_CASE("a run, its checkpoint and its configuration are described") {
 TEST_CASE("the forward process is drawn and told in numbers") {
   const TemporaryFolder folder;
   const Json strip =
-      json_of(run_program({"diffuse", "--data", "toy:two-moons", "--schedule", "cosine",
-                           "--set", "steps=100", "--out", folder / "a.png", "--json", "-"}));
+      json_of(run_program({"diffuse", "--data", "toy:two-moons", "--schedule", "cosine", "--set",
+                           "steps=100", "--out", folder / "a.png", "--json", "-"}));
   CHECK(strip["moments"].size() == 9);
   CHECK(strip["moments"][0]["alpha_bar"] == 1.0);
   CHECK(strip["terminal_mismatch_nats_per_dim"].get<double>() < 1e-3);
@@ -202,4 +202,37 @@ TEST_CASE("the page is whole by itself") {
       {"report", toy_run(), "--samples", folder / "e.json", "--out", folder / "b.html"});
   CHECK(damaged.status == 2);
   CHECK(!fs::exists(folder / "b.html"));
+}
+
+TEST_CASE("more steps than the chain has, and classes it does not know, are refused") {
+  const TemporaryFolder folder;
+  const Outcome trained =
+      run_program({"train", "--data", "toy:rings", "--recipe", "toy-2d", "--steps", "2", "--set",
+                   R"(schedule={"name":"cosine","steps":20})", "--out", folder / "run"});
+  REQUIRE_MESSAGE(trained.status == 0, trained.err);
+  const std::vector<std::pair<std::vector<std::string>, std::string>> wrong = {
+      {{"--steps", "21"}, "20"},
+      {{"--class", "0"}, "without classes"},
+      {{"--guidance", "2"}, "classes"},
+      {{"-n", "0"}, "1 or more"},
+      {{"--batch", "0"}, "batch"},
+      {{"--sampler", "dimm"}, "did you mean 'ddim'?"},
+      {{"--set", "etta=1"}, "did you mean 'eta'?"},
+      {{"--weights", "emma"}, "raw"}};
+  for (const auto& [more, says] : wrong) {
+    std::vector<std::string> arguments = {"sample", folder / "run", "--out", folder / "a.png"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const Outcome outcome = run_program(arguments);
+    CAPTURE(outcome.err);
+    CHECK(outcome.status == 2);
+    CHECK(outcome.err.find(says) != std::string::npos);
+    CHECK(line_count(outcome.err) == 1);
+    CHECK(!fs::exists(folder / "a.png"));
+  }
+  const Outcome terms = run_program({"evaluate", folder / "run", "--terms", "30"});
+  CHECK(terms.status == 2);
+  CHECK(terms.err.find("20") != std::string::npos);
+  const Outcome whole = run_program(
+      {"sample", folder / "run", "--steps", "20", "-n", "4", "--out", folder / "a.npy"});
+  CHECK_MESSAGE(whole.status == 0, whole.err);
 }

@@ -89,8 +89,8 @@ void write_animation(const std::string& out, const std::vector<at::Tensor>& mome
   std::vector<at::Tensor> frames;
   for (size_t i = 0; i < moments.size(); ++i)
     frames.push_back(film_frame(moments[i], captions[i], limit));
-  for (int i = 0; i < 8; ++i) frames.push_back(frames.back());  // rest at the end
-  frames.insert(frames.begin(), 6, frames.front());
+  for (int i = 0; i < 5; ++i) frames.push_back(frames.back());  // rest at the end
+  frames.insert(frames.begin(), 3, frames.front());
   write_gif(out, frames, 0.08);
 }
 
@@ -120,7 +120,7 @@ void draw_strip(const Dataset& data, const Schedule& schedule, const Trajectory&
     const Level& level = way.levels[i];
     film.bands[0].moments.push_back(data.shape.size() == 1 ? way.x[i] : shown(way.x[i], level));
     film.captions.push_back(
-        {time_caption(schedule, level), "alpha_bar " + format("%.3g", level.alpha * level.alpha)});
+        {time_caption(schedule, level), "alpha_bar " + format("%.2g", level.alpha * level.alpha)});
   }
   const Box size = film_size(film);
   const double width = std::max(size.width + 2 * kMargin, 760.0), half = (width - 2 * kMargin) / 2;

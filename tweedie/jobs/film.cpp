@@ -15,7 +15,7 @@ bool is_points(const at::Tensor& examples) { return examples.dim() == 2; }
 /// Small images are enlarged by whole factors, large ones shrunk to 128 pixels.
 double zoom_of(int64_t width) {
   if (width > 128) return 128.0 / static_cast<double>(width);
-  return std::max(1.0, std::floor(80.0 / static_cast<double>(width)));
+  return std::max(1.0, std::floor(90.0 / static_cast<double>(width)));
 }
 
 struct Cell {
@@ -73,7 +73,7 @@ void draw_film(Picture& picture, const Film& film, double x, double y) {
     for (size_t line = 0; line < film.captions[column].size(); ++line)
       picture.text(film.captions[column][line],
                    x + (static_cast<double>(column) + 0.5) * (cell.width + kGap),
-                   y + kCaption * (static_cast<double>(line) + 1), 10.5, 0.5);
+                   y + kCaption * (static_cast<double>(line) + 1), 10, 0.5);
 }
 
 double panel_limit(const at::Tensor& points) {

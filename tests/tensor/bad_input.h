@@ -1,0 +1,61 @@
+// What tests of readers share: files of any bytes, messages of errors, and random damage.
+#pragma once
+
+#include <fstream>
+#include <functional>
+#include <random>
+#include <string>
+
+#include <doctest/doctest.h>
+
+#include "tweedie/base/error.h"
+
+/// The message of the Error that `run` throws; empty if it throws none.
+inline std::string error_of(const std::function<void()>& run) {
+  try {
+    run();
+  } catch (const tweedie::Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+inline bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+/// The error's message has one line, names the file and says `part`.
+inline void check_refused(const std::string& path, const std::string& part,
+                          const std::function<void()>& run) {
+  const std::string message = error_of(run);
+  CAPTURE(message);
+  CHECK(contains(message, path));
+  CHECK(contains(message, part));
+  CHECK_FALSE(contains(message, "\n"));
+}
+
+inline void put(const std::string& path, const std::string& bytes) {
+  std::ofstream(path, std::ios::binary) << bytes;
+}
+inline std::string get(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+/// Damages `bytes` `count` times over (1 to 4 bytes set at random, sometimes cut short), writes
+/// each to `path` and lets `read` try it: it may succeed or throw Error, anything else fails the
+/// test. Returns how often it threw.
+inline int damage(const std::string& bytes, const std::string& path, int count,
+                  const std::function<void()>& read) {
+  std::mt19937 random(1);
+  int refused = 0;
+  for (int i = 0; i < count; ++i) {
+    std::string damaged = bytes;
+    for (unsigned j = 0; j <= random() % 4; ++j)
+      damaged[random() % damaged.size()] = static_cast<char>(random());
+    if (random() % 4 == 0) damaged.resize(random() % damaged.size());
+    put(path, damaged);
+    refused += !error_of(read).empty();
+  }
+  return refused;
+}

@@ -30,7 +30,7 @@ TEST_CASE("arrays of every type and shape come back exactly") {
       const at::Tensor values = at::arange(c10::multiply_integers(shape)).to(type).reshape(shape);
       write_npy(folder / "a.npy", values);
       const at::Tensor back = read_npy(folder / "a.npy");
-      CHECK(back.scalar_type() == type);
+      CHECK((back.scalar_type() == type));
       CHECK(at::equal(back, values));
     }
   }

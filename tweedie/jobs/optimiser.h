@@ -39,6 +39,8 @@ class Optimiser {
     int64_t offset, count;
     Tensor parameter;
   };
+  Tensor view(const Tensor& flat, const Slot& slot) const;
+
   TrainConfig config_;
   std::vector<Slot> slots_;
   Tensor weights_, gradients_, first_moment_, second_moment_;

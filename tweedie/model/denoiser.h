@@ -20,6 +20,19 @@ struct Prediction {
 
 using Denoiser = std::function<Prediction(const Tensor& x_t, Levels, const Condition&)>;
 
+/// What a network says before it is read as a prediction.
+struct NetworkOutput {
+  Tensor value;                   // F, [B, C, ...]
+  Tensor variance;                // its second half, undefined where variances are fixed
+  std::vector<Scaling> scalings;  // of each level
+};
+
+/// F(c_in x_t, c_noise).  Throws Error where the network's output has the wrong shape.
+NetworkOutput run_network(Network& network, const Parameterisation& parameterisation, const Tensor& x_t, Levels levels,
+                          const Condition& condition);
+/// x0 = c_skip x_t + c_out F.
+Prediction prediction_of(const NetworkOutput& output, const Tensor& x_t, Levels levels);
+
 Denoiser make_denoiser(std::shared_ptr<Network> network, Parameterisation parameterisation);
 /// uncond + weight (cond - uncond); weight 1 is the conditional model, 0 the unconditional, both
 /// bitwise.

@@ -5,6 +5,7 @@
 
 #include "tweedie/model/denoiser.h"
 #include "tweedie/process/path.h"
+#include "tweedie/tensor/random.h"
 
 namespace tweedie {
 
@@ -19,5 +20,13 @@ using Noise = std::function<Tensor(const Tensor& like, const Level& from, const 
 using Observer = std::function<void(const Step&)>;
 using Sampler = std::function<Tensor(const Denoiser&, Tensor x, const Path&, const Condition&, const Noise&,
                                      const Observer&)>;
+
+/// The n-th call gives step n of each sample's own stream: a sample's noise does not depend on the batch it is drawn in.
+Noise keyed_noise(uint64_t seed, std::vector<int64_t> samples, Stream stream = Stream::sampling);
+/// The given draws, in order.  Throws Error when there are no more.
+Noise recorded_noise(std::vector<Tensor> draws);
+
+/// Throws Error naming the sampler, the step and its level unless every element of x is finite.
+void check_finite(const Tensor& x, const char* sampler, int64_t step, const Level& level);
 
 }  // namespace tweedie

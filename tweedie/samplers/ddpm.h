@@ -4,13 +4,14 @@
 #include <string>
 
 #include "tweedie/base/fields.h"
-#include "tweedie/model/sampler.h"
+#include "tweedie/model/vlb.h"
 
 namespace tweedie {
 
 struct DdpmOptions {
   std::string variance = "auto";
   bool clip = true;
+  X0Variance x0_variance = {};  // what the analytic variance needs; set by programs
   template <class Visit>
   void fields(Visit&& visit) {
     visit("variance", variance,

@@ -10,8 +10,7 @@
 
 #include "tweedie/base/error.h"
 
-// This file is compiled without contraction of a*b + c and uses no function of libm but sqrt, which IEEE 754 fixes: the same bits on
-// every CPU.
+// Plain doubles, and of libm only sqrt, which IEEE 754 fixes: the same bits on every CPU.
 
 namespace tweedie {
 namespace {

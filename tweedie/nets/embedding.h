@@ -1,0 +1,22 @@
+// What a network is told of the noise, as features.
+#pragma once
+
+#include <torch/types.h>
+
+namespace tweedie {
+
+using torch::Tensor;
+
+struct PositionalOptions {
+  int64_t channels;
+  bool cosine_first = true;  // diffusers' flip_sin_to_cos
+  double shift = 0;          // diffusers' freq_shift: frequencies reach 10000^-1 at channels/2 - shift
+};
+
+/// Sines and cosines of `label` [B] at geometrically falling frequencies [B, channels].  Vaswani et al. 2017 (arXiv:1706.03762), 3.5.
+Tensor positional_features(const Tensor& label, const PositionalOptions& options);
+
+/// x and, for each power n, sin(2^n pi x) and cos(2^n pi x), along dimension 1.  Kingma et al. 2021 (arXiv:2107.00630), appendix C.
+Tensor fourier_features(const Tensor& x, const std::vector<int64_t>& powers);
+
+}  // namespace tweedie

@@ -1,0 +1,92 @@
+#include "tweedie/nets/mlp.h"
+
+#include <torch/nn/modules/container/modulelist.h>
+#include <torch/nn/modules/embedding.h>
+#include <torch/nn/modules/linear.h>
+
+#include "tweedie/nets/embedding.h"
+
+namespace tweedie {
+namespace {
+
+struct MlpOptions {
+  int64_t width = 128;
+  int64_t blocks = 3;
+  int64_t time_channels = 64;
+  std::vector<int64_t> fourier_features = {};
+  std::vector<int64_t> sample_shape = {};
+  int64_t classes = 0;
+  bool learned_variance = false;
+  template <class Visit>
+  void fields(Visit&& visit) {
+    visit("width", width, "of every layer");
+    visit("blocks", blocks, "residual blocks of two layers");
+    visit("time_channels", time_channels, "features of the noise label");
+    visit("fourier_features", fourier_features, "powers n: the input also as sin, cos(2^n pi x)");
+    visit("sample_shape", sample_shape, "[D], known from the data");
+    visit("classes", classes, "number of classes, known from the data; 0: unconditional");
+    visit("learned_variance", learned_variance, "twice the outputs, known from model.variance");
+  }
+};
+
+struct ResidualImpl : torch::nn::Module {
+  torch::nn::Linear first{nullptr}, time{nullptr}, second{nullptr};
+  explicit ResidualImpl(int64_t width) {
+    first = register_module("first", torch::nn::Linear(width, width));
+    time = register_module("time", torch::nn::Linear(width, width));
+    second = register_module("second", torch::nn::Linear(width, width));
+  }
+  Tensor forward(const Tensor& h, const Tensor& t) { return h + second(at::silu(first(at::silu(h)) + time(t))); }
+};
+TORCH_MODULE(Residual);
+
+class Mlp : public Network {
+ public:
+  explicit Mlp(const MlpOptions& o) : options_(o) {
+    check(o.sample_shape.size() == 1, "mlp: is for vectors [D]; this data has shape ", Json(o.sample_shape).dump(),
+          "; use model.network=unet");
+    check(o.width >= 1, "model.width: expected 1 or more, got ", o.width);
+    check(o.blocks >= 1, "model.blocks: expected 1 or more, got ", o.blocks);
+    check(o.time_channels >= 2, "model.time_channels: expected 2 or more, got ", o.time_channels);
+    const int64_t dims = o.sample_shape[0];
+    input_ = register_module(
+        "input", torch::nn::Linear(dims * (1 + 2 * static_cast<int64_t>(o.fourier_features.size())), o.width));
+    time_ = register_module("time", torch::nn::Linear(o.time_channels, o.width));
+    if (o.classes > 0) class_embedding_ = register_module("class_embedding", torch::nn::Embedding(o.classes + 1, o.width));
+    torch::nn::ModuleList list;
+    for (int64_t i = 0; i < o.blocks; ++i) {
+      blocks_.emplace_back(o.width);
+      list->push_back(blocks_.back());
+      zero_initialised.push_back("blocks." + std::to_string(i) + ".second.weight");
+      zero_initialised.push_back("blocks." + std::to_string(i) + ".second.bias");
+    }
+    register_module("blocks", list);
+    output_ = register_module("output", torch::nn::Linear(o.width, o.learned_variance ? 2 * dims : dims));
+    zero_initialised.insert(zero_initialised.end(), {"output.weight", "output.bias"});
+  }
+
+  Tensor forward(const Tensor& x, const Tensor& c_noise, const Condition& condition) override {
+    Tensor time = time_(positional_features(c_noise, {options_.time_channels}).to(x.scalar_type()));
+    if (class_embedding_)
+      time = time + class_embedding_(condition.label.defined() ? condition.label
+                                                               : at::full({x.size(0)}, options_.classes, at::kLong).to(x.device()));
+    time = at::silu(time);
+    Tensor h = input_(tweedie::fourier_features(x, options_.fourier_features));
+    for (Residual& block : blocks_) h = block(h, time);
+    return output_(at::silu(h));
+  }
+
+ private:
+  MlpOptions options_;
+  torch::nn::Linear input_{nullptr}, time_{nullptr}, output_{nullptr};
+  torch::nn::Embedding class_embedding_{nullptr};
+  std::vector<Residual> blocks_;
+};
+
+}  // namespace
+
+std::shared_ptr<Network> make_mlp(const Json& options) { return std::make_shared<Mlp>(from_json<MlpOptions>(options, "model")); }
+
+std::string mlp_options_help() { return fields_help<MlpOptions>("    "); }
+
+}  // namespace tweedie

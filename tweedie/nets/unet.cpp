@@ -1,0 +1,221 @@
+#include "tweedie/nets/unet.h"
+
+#include <numeric>
+
+#include <torch/nn/modules/embedding.h>
+
+#include "tweedie/nets/embedding.h"
+#include "tweedie/nets/norm.h"
+#include "tweedie/nets/unet_blocks.h"
+
+namespace tweedie {
+namespace {
+
+struct UnetOptions {
+  int64_t channels = 64;
+  std::vector<int64_t> multipliers = {1, 2, 2};
+  int64_t layers_per_block = 2;
+  std::vector<int64_t> attention = {};
+  bool mid_attention = true;
+  int64_t attention_head_dim = 8;
+  int64_t norm_num_groups = 32;
+  double norm_eps = 1e-5;
+  double dropout = 0;
+  std::string resnet_time_scale_shift = "default";
+  int64_t downsample_padding = 1;
+  bool flip_sin_to_cos = true;
+  double freq_shift = 0;
+  std::vector<int64_t> fourier_features = {};
+  bool zero_init = true;
+  std::vector<int64_t> sample_shape = {};
+  int64_t classes = 0;
+  bool learned_variance = false;
+  template <class Visit>
+  void fields(Visit&& visit) {
+    visit("channels", channels, "of the first stage");
+    visit("multipliers", multipliers, "channels of each stage over those of the first; the size halves between stages");
+    visit("layers_per_block", layers_per_block, "residual blocks of a stage on the way down (one more on the way up)");
+    visit("attention", attention, "stages with attention, by their height in pixels");
+    visit("mid_attention", mid_attention, "attention between the way down and the way up");
+    visit("attention_head_dim", attention_head_dim, "channels of a head of attention; 0: one head");
+    visit("norm_num_groups", norm_num_groups, "groups of every norm");
+    visit("norm_eps", norm_eps, "added to the variance in every norm");
+    visit("dropout", dropout, "rate of dropout in training");
+    visit("resnet_time_scale_shift", resnet_time_scale_shift, "default (time is added) or scale_shift");
+    visit("downsample_padding", downsample_padding, "1: on all sides; 0: right and below (DDPM)");
+    visit("flip_sin_to_cos", flip_sin_to_cos, "time embedding: cosines first");
+    visit("freq_shift", freq_shift, "time embedding: 0, or 1 as in DDPM");
+    visit("fourier_features", fourier_features, "powers n: the input also as sin, cos(2^n pi x), for likelihood");
+    visit("zero_init", zero_init, "residual branches and the output start at zero (DDPM)");
+    visit("sample_shape", sample_shape, "[C, H, W], known from the data");
+    visit("classes", classes, "number of classes, known from the data; 0: unconditional");
+    visit("learned_variance", learned_variance, "twice the output channels, known from model.variance");
+  }
+};
+
+void check_options(const UnetOptions& o) {
+  check(o.sample_shape.size() == 3, "unet: is for images [C, H, W]; this data has shape ", Json(o.sample_shape).dump(),
+        "; use model.network=mlp");
+  check(o.channels >= 1, "model.channels: expected 1 or more, got ", o.channels);
+  check(!o.multipliers.empty(), "model.multipliers: expected at least one stage, got []");
+  for (const int64_t m : o.multipliers) check(m >= 1, "model.multipliers: expected 1 or more, got ", m);
+  check(o.layers_per_block >= 1, "model.layers_per_block: expected 1 or more, got ", o.layers_per_block);
+  check(o.dropout >= 0 && o.dropout < 1, "model.dropout: expected a rate in [0, 1), got ", o.dropout);
+  check(o.resnet_time_scale_shift == "default" || o.resnet_time_scale_shift == "scale_shift",
+        "model.resnet_time_scale_shift: expected default or scale_shift, got '", o.resnet_time_scale_shift, "'");
+  for (const int64_t power : o.fourier_features)
+    check(power >= -10 && power <= 20, "model.fourier_features: expected powers in -10..20, got ", power);
+  const int64_t smallest = std::min(o.sample_shape[1], o.sample_shape[2]);
+  check(o.multipliers.size() < 2 || (smallest - 1) >> (o.multipliers.size() - 2) >= 1, "model.multipliers: ", o.multipliers.size(),
+        " stages halve images of ", o.sample_shape[1], " x ", o.sample_shape[2], " away; use fewer");
+}
+
+struct TimeEmbeddingImpl : torch::nn::Module {
+  torch::nn::Linear linear_1{nullptr}, linear_2{nullptr};
+  TimeEmbeddingImpl(int64_t in, int64_t out) {
+    linear_1 = register_module("linear_1", torch::nn::Linear(in, out));
+    linear_2 = register_module("linear_2", torch::nn::Linear(out, out));
+  }
+  Tensor forward(const Tensor& x) { return linear_2(at::silu(linear_1(x))); }
+};
+TORCH_MODULE(TimeEmbedding);
+
+/// Ho et al. 2020 (arXiv:2006.11239), appendix B.
+class Unet : public Network {
+ public:
+  explicit Unet(const UnetOptions& o) : options_(o) {
+    check_options(o);
+    const int64_t data_channels = o.sample_shape[0], time_channels = 4 * o.channels;
+    const BlockOptions block{time_channels, o.norm_num_groups, o.norm_eps, o.dropout,
+                             o.resnet_time_scale_shift == "scale_shift", o.attention_head_dim, o.downsample_padding};
+    const int64_t in_channels = data_channels * (1 + 2 * static_cast<int64_t>(o.fourier_features.size()));
+    conv_in_ = register_module("conv_in", conv3x3(in_channels, o.channels));
+    time_embedding_ = register_module("time_embedding", TimeEmbedding(o.channels, time_channels));
+    if (o.classes > 0)  // the last row is "no class", for guidance
+      class_embedding_ = register_module("class_embedding", torch::nn::Embedding(o.classes + 1, time_channels));
+
+    const size_t stages = o.multipliers.size();
+    std::vector<int64_t> skips = {o.channels};
+    int64_t width = o.channels, height = o.sample_shape[1], number = 0;
+    std::vector<bool> attends;
+    for (size_t i = 0; i < stages; ++i) {
+      const int64_t out = o.channels * o.multipliers[i];
+      attends.push_back(std::find(o.attention.begin(), o.attention.end(), height) != o.attention.end());
+      Stage stage;
+      for (int64_t j = 0; j < o.layers_per_block; ++j) {
+        stage->add_resnet(width, out, block, number++);
+        if (attends[i]) stage->add_attention(out, block);
+        width = out;
+        skips.push_back(width);
+      }
+      if (i + 1 < stages) {
+        stage->add_down(width, block);
+        skips.push_back(width);
+        height = (height + 1) / 2;
+      }
+      down_.push_back(stage);
+    }
+    middle_->add_resnet(width, width, block, number++);
+    if (o.mid_attention) middle_->add_attention(width, block);
+    middle_->add_resnet(width, width, block, number++);
+    for (size_t i = stages; i-- > 0;) {
+      const int64_t out = o.channels * o.multipliers[i];
+      Stage stage;
+      for (int64_t j = 0; j <= o.layers_per_block; ++j) {
+        stage->add_resnet(width + skips.back(), out, block, number++);
+        skips.pop_back();
+        if (attends[i]) stage->add_attention(out, block);
+        width = out;
+      }
+      if (i > 0) stage->add_up(width);
+      up_.push_back(stage);
+    }
+    register_list("down_blocks", down_);
+    register_module("mid_block", middle_);
+    register_list("up_blocks", up_);
+    conv_norm_out_ = register_module(
+        "conv_norm_out", torch::nn::GroupNorm(torch::nn::GroupNormOptions(o.norm_num_groups, width).eps(o.norm_eps)));
+    conv_out_ = register_module("conv_out", conv3x3(width, o.learned_variance ? 2 * data_channels : data_channels));
+    if (o.zero_init) list_zero_initialised();
+  }
+
+  Tensor forward(const Tensor& x, const Tensor& c_noise, const Condition& condition) override {
+    const Tensor label = positional_features(c_noise, {options_.channels, options_.flip_sin_to_cos, options_.freq_shift});
+    Tensor time = time_embedding_(label.to(x.scalar_type()));
+    if (class_embedding_) time = time + class_embedding_(labels(condition, x));
+    const Pass pass{at::silu(time), seed, step};
+
+    Tensor h = conv_in_(tweedie::fourier_features(x, options_.fourier_features));
+    std::vector<Tensor> skips = {h};
+    for (const Stage& stage : down_) {
+      for (size_t j = 0; j < stage->resnets.size(); ++j) {
+        h = through(stage, j, h, pass);
+        skips.push_back(h);
+      }
+      if (stage->down) {
+        h = Downsample(stage->down)(h);
+        skips.push_back(h);
+      }
+    }
+    h = through(middle_, 0, h, pass);
+    h = through(middle_, 1, h, pass);
+    for (const Stage& stage : up_) {
+      for (size_t j = 0; j < stage->resnets.size(); ++j) {
+        h = through(stage, j, at::cat({h, skips.back()}, 1), pass);
+        skips.pop_back();
+      }
+      if (stage->up) h = Upsample(stage->up)(h, skips.back().size(2), skips.back().size(3));
+    }
+    return conv_out_(group_norm(h, options_.norm_num_groups, conv_norm_out_->weight, conv_norm_out_->bias, options_.norm_eps, true));
+  }
+
+ private:
+  static torch::nn::Conv2d conv3x3(int64_t in, int64_t out) {
+    return torch::nn::Conv2d(torch::nn::Conv2dOptions(in, out, 3).padding(1));
+  }
+
+  static Tensor through(const Stage& stage, size_t j, const Tensor& x, const Pass& pass) {
+    Resnet resnet = stage->resnets[j];
+    const Tensor h = resnet(x, pass);
+    return j < stage->attentions.size() ? PixelAttention(stage->attentions[j])(h) : h;
+  }
+
+  void register_list(const char* name, const std::vector<Stage>& stages) {
+    torch::nn::ModuleList list;
+    for (const Stage& stage : stages) list->push_back(stage);
+    register_module(name, list);
+  }
+
+  Tensor labels(const Condition& condition, const Tensor& x) const {
+    if (!condition.label.defined())
+      return at::full({x.size(0)}, options_.classes, at::TensorOptions().dtype(at::kLong).device(x.device()));
+    check(condition.label.size(0) == x.size(0), "unet: got ", condition.label.size(0), " class labels for ", x.size(0), " examples");
+    return condition.label;
+  }
+
+  void list_zero_initialised() {
+    const auto ends = [](const std::string& name, const std::string& end) { return name.ends_with(end); };
+    for (const auto& parameter : named_parameters()) {
+      const std::string layer = parameter.key().substr(0, parameter.key().rfind('.'));
+      if (ends(layer, ".conv2") || ends(layer, ".to_out.0") || layer == "conv_out") zero_initialised.push_back(parameter.key());
+    }
+  }
+
+  UnetOptions options_;
+  torch::nn::Conv2d conv_in_{nullptr}, conv_out_{nullptr};
+  torch::nn::GroupNorm conv_norm_out_{nullptr};
+  torch::nn::Embedding class_embedding_{nullptr};
+  TimeEmbedding time_embedding_{nullptr};
+  std::vector<Stage> down_, up_;
+  Stage middle_;
+};
+
+}  // namespace
+
+std::shared_ptr<Network> make_unet(const Json& options) {
+  return std::make_shared<Unet>(from_json<UnetOptions>(options, "model"));
+}
+
+std::string unet_options_help() { return fields_help<UnetOptions>("    "); }
+
+}  // namespace tweedie

@@ -1,0 +1,100 @@
+// The parts of the U-Net.  Modules and parameters are named as diffusers 0.30's UNet2DModel names them.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <torch/nn/module.h>
+#include <torch/nn/modules/container/modulelist.h>
+#include <torch/nn/modules/conv.h>
+#include <torch/nn/modules/linear.h>
+#include <torch/nn/modules/normalization.h>
+
+#include "tweedie/model/network.h"
+
+namespace tweedie {
+
+struct BlockOptions {
+  int64_t time_channels;
+  int64_t groups;
+  double epsilon;
+  double dropout;
+  bool scale_shift;       // the time embedding scales and shifts the second norm, else it is added before it
+  int64_t head_channels;  // of attention; 0: one head
+  int64_t downsample_padding;
+};
+
+/// What every block is told beside its input.
+struct Pass {
+  Tensor time;        // [B, time_channels], already through SiLU
+  uint64_t seed = 0;  // key of the dropout masks
+  int64_t step = 0;
+};
+
+/// He et al. 2016 with time: x + conv(dropout(SiLU(norm(conv(SiLU(norm(x))) + time)))).
+struct ResnetImpl : torch::nn::Module {
+  ResnetImpl(int64_t in, int64_t out, const BlockOptions& options, int64_t number);
+  Tensor forward(const Tensor& x, const Pass& pass);
+
+ private:
+  BlockOptions options_;
+  int64_t number_;  // of the layer in its network: keeps dropout masks apart
+  torch::nn::GroupNorm norm1_{nullptr}, norm2_{nullptr};
+  torch::nn::Conv2d conv1_{nullptr}, conv2_{nullptr}, conv_shortcut_{nullptr};
+  torch::nn::Linear time_emb_proj_{nullptr};
+};
+TORCH_MODULE(Resnet);
+
+/// Self-attention over the pixels, with a residual.
+struct PixelAttentionImpl : torch::nn::Module {
+  PixelAttentionImpl(int64_t channels, const BlockOptions& options);
+  Tensor forward(const Tensor& x);
+
+ private:
+  int64_t heads_;
+  BlockOptions options_;
+  torch::nn::GroupNorm group_norm_{nullptr};
+  torch::nn::Linear to_q_{nullptr}, to_k_{nullptr}, to_v_{nullptr};
+  torch::nn::ModuleList to_out_;
+};
+TORCH_MODULE(PixelAttention);
+
+/// A convolution of stride 2; odd sizes are rounded up.
+struct DownsampleImpl : torch::nn::Module {
+  DownsampleImpl(int64_t channels, int64_t padding);
+  Tensor forward(const Tensor& x);
+
+ private:
+  int64_t padding_;
+  torch::nn::Conv2d conv_{nullptr};
+};
+TORCH_MODULE(Downsample);
+
+/// Nearest neighbours up to the given size, then a convolution.
+struct UpsampleImpl : torch::nn::Module {
+  explicit UpsampleImpl(int64_t channels);
+  Tensor forward(const Tensor& x, int64_t height, int64_t width);
+
+ private:
+  torch::nn::Conv2d conv_{nullptr};
+};
+TORCH_MODULE(Upsample);
+
+/// Resnets, each followed by attention where the stage has it, then down- or upsampling where it has that.
+struct StageImpl : torch::nn::Module {
+  std::vector<Resnet> resnets;
+  std::vector<PixelAttention> attentions;  // as many as resnets, or none (the middle has one fewer)
+  Downsample down{nullptr};
+  Upsample up{nullptr};
+
+  void add_resnet(int64_t in, int64_t out, const BlockOptions& options, int64_t number);
+  void add_attention(int64_t channels, const BlockOptions& options);
+  void add_down(int64_t channels, const BlockOptions& options);
+  void add_up(int64_t channels);
+
+ private:
+  torch::nn::ModuleList list(const char* name);
+};
+TORCH_MODULE(Stage);
+
+}  // namespace tweedie

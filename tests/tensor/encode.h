@@ -21,7 +21,16 @@ inline std::string png_chunk(const std::string& type, const std::string& data) {
          big_endian(static_cast<uint32_t>(crc));
 }
 
-/// `rows`: the packed bytes of the pixels without filter bytes; `more`: chunks before the pixels.
+/// `packed`: the compressed pixels; `more`: chunks before them.
+inline std::string png_of_packed(uint32_t width, uint32_t height, int depth, int colour,
+                                 const std::string& packed, const std::string& more = "") {
+  const std::string header = big_endian(width) + big_endian(height) + static_cast<char>(depth) +
+                             static_cast<char>(colour) + std::string(3, '\0');
+  return "\x89PNG\r\n\x1a\n" + png_chunk("IHDR", header) + more + png_chunk("IDAT", packed) +
+         png_chunk("IEND", "");
+}
+
+/// `rows`: the packed bytes of the pixels without filter bytes.
 inline std::string png_bytes(uint32_t width, uint32_t height, int depth, int colour,
                              const std::string& rows, const std::string& more = "") {
   std::string filtered;
@@ -32,10 +41,7 @@ inline std::string png_bytes(uint32_t width, uint32_t height, int depth, int col
   compress(reinterpret_cast<Bytef*>(packed.data()), &size,
            reinterpret_cast<const Bytef*>(filtered.data()), filtered.size());
   packed.resize(size);
-  const std::string header = big_endian(width) + big_endian(height) + static_cast<char>(depth) +
-                             static_cast<char>(colour) + std::string(3, '\0');
-  return "\x89PNG\r\n\x1a\n" + png_chunk("IHDR", header) + more + png_chunk("IDAT", packed) +
-         png_chunk("IEND", "");
+  return png_of_packed(width, height, depth, colour, packed, more);
 }
 
 /// `pixels`: interleaved, 1 (gray), 3 (RGB) or 4 (CMYK) bytes each.

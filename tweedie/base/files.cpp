@@ -15,6 +15,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+/// Why the last system call failed.  Call it after that call's own statement: the order in which a
+/// function's arguments are evaluated is not defined.
 std::string reason() { return std::strerror(errno); }
 
 /// A file descriptor that closes itself.
@@ -56,15 +58,16 @@ void sync_folder(const std::string& folder) {
   const Descriptor opened(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   check(opened.number >= 0, folder, ": cannot open the folder: ", reason());
   // Some file systems have no fsync of folders and say EINVAL.
-  check(::fsync(opened.number) == 0 || errno == EINVAL, folder,
-        ": cannot sync the folder: ", reason());
+  const bool synced = ::fsync(opened.number) == 0 || errno == EINVAL;
+  check(synced, folder, ": cannot sync the folder: ", reason());
 }
 
 }  // namespace
 
 std::string read_file(const std::string& path, size_t max_bytes) {
   struct stat about;
-  check(::stat(path.c_str(), &about) == 0, path, ": cannot be read: ", reason());
+  const bool found = ::stat(path.c_str(), &about) == 0;
+  check(found, path, ": cannot be read: ", reason());
   check(!S_ISDIR(about.st_mode), path, ": is a folder; expected a file");
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   check(file.number >= 0, path, ": cannot be read: ", reason());
@@ -123,10 +126,11 @@ void write_file_atomically(const std::string& given,
       write_all(file.number, from, count, path);
     });
     write_all(file.number, buffer.data(), buffer.size(), path);
-    check(::fsync(file.number) == 0, path, ": cannot write to the disk: ", reason());
+    const bool synced = ::fsync(file.number) == 0;
+    check(synced, path, ": cannot write to the disk: ", reason());
   }
-  check(::rename(temporary.path.c_str(), path.c_str()) == 0, path,
-        ": cannot be replaced: ", reason());
+  const bool renamed = ::rename(temporary.path.c_str(), path.c_str()) == 0;
+  check(renamed, path, ": cannot be replaced: ", reason());
   temporary.kept = true;
   sync_folder(folder);
 }

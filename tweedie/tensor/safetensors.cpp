@@ -232,6 +232,8 @@ Opened open_file(const std::string& path) {
   file.data_begin = 8 + length;
 
   HeaderParser parser;
+  // The parser would take a zero byte for the end.
+  check(file.header.find('\0') == std::string::npos, path, ": the header has a zero byte in it");
   try {
     Json::sax_parse(file.header, &parser);
   } catch (const Error& fault) {

@@ -1,6 +1,6 @@
 # tweedie_flags: what every target of the project compiles with.
 add_library(tweedie_flags INTERFACE)
-target_compile_options(tweedie_flags INTERFACE -Wall -Wextra -fno-math-errno
+target_compile_options(tweedie_flags INTERFACE -Wall -Wextra -Wno-missing-field-initializers -fno-math-errno
   # GCC 12 sees overruns in std::string where there are none (gcc.gnu.org/PR105329, PR105651).
   $<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess;-Wno-restrict;-Wno-array-bounds;-Wno-stringop-overflow> $<$<BOOL:${TWEEDIE_WERROR}>:-Werror>)
 if(TWEEDIE_SANITIZE)

@@ -20,7 +20,7 @@ struct Baseline {
 
 struct BaselinesRequest {
   int64_t limit = 0;  // test images, evenly spread over the data as evaluate_vlb's; 0: all
-  Log log;
+  Log log = {};
 };
 
 struct BaselinesResult {

@@ -27,16 +27,19 @@ std::string decoder_name(const Model& model, const std::string& asked) {
   return model.schedule.steps > 0 ? "discretised" : "softmax";
 }
 
-Decoder decoder_named(const std::string& name, int64_t levels, Variance variance) {
+Decoder decoder_named(const std::string& name, int64_t levels, Variance variance,
+                      const Path& path) {
   check(name == "gaussian" || levels > 0, "evaluate: decoder '", name,
         "' is for data with countable values; this data is continuous, use gaussian");
-  if (name == "discretised") return discretised_gaussian_decoder(levels, variance);
+  const bool learned = variance == Variance::learned;
+  if (name == "discretised")
+    return discretised_gaussian_decoder(levels, decoder_variance(path), learned);
   if (name == "softmax") return softmax_decoder(levels);
   check(name == "gaussian", "evaluate: unknown decoder '", name, "'",
         suggestion(name, {"discretised", "softmax", "gaussian"}));
   check(levels == 0, "evaluate: decoder 'gaussian' gives a density, but this data has ", levels,
         " countable values; use discretised or softmax");
-  return gaussian_decoder(variance);
+  return gaussian_decoder(decoder_variance(path), learned);
 }
 
 void check_data(const Model& model, const Dataset& data, const EvaluateRequest& request) {
@@ -109,8 +112,8 @@ Evaluation evaluate_vlb(const Model& model, const Dataset& data, const EvaluateR
   out.terms = request.terms;
   out.seed = request.seed;
   const Variance variance = variance_of(model, out.variance);
-  const Decoder decoder = decoder_named(out.decoder, data.levels, variance);
   const Path path = bound_path(model.schedule, out.path_steps);
+  const Decoder decoder = decoder_named(out.decoder, data.levels, variance, path);
   out.examples = request.limit > 0 ? std::min(request.limit, data.size) : data.size;
   out.dims = std::accumulate(data.shape.begin(), data.shape.end(), int64_t{1}, std::multiplies<>());
   const auto parameters = model.network->parameters();
@@ -137,12 +140,17 @@ Evaluation evaluate_vlb(const Model& model, const Dataset& data, const EvaluateR
           .to(like.options());
     };
     const DrawLevels draw = [&](int64_t stratum) {
-      return keyed_uniform({request.seed, Stream::levels}, indices, stratum, {});
+      std::vector<double> uniform;
+      for (const int64_t index : indices)
+        uniform.push_back(keyed_uniform({request.seed, Stream::levels}, index, stratum));
+      return uniform;
     };
-    const VlbTerms terms =
-        vlb(model.denoiser, path, decoder, x0, condition, noise,
-            {.variance = variance, .prior_std = model.schedule.prior_std, .terms = request.terms},
-            draw);
+    const VlbTerms terms = vlb(model.denoiser, path, decoder, x0, condition, noise,
+                               {.variance = variance,
+                                .x0_variance = {},
+                                .prior_std = model.schedule.prior_std,
+                                .terms = request.terms},
+                               draw);
     prior.push_back(terms.prior.to(torch::kCPU, torch::kDouble));
     diffusion.push_back(terms.diffusion.to(torch::kCPU, torch::kDouble));
     decoding.push_back(terms.decoder.to(torch::kCPU, torch::kDouble));

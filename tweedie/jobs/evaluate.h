@@ -9,13 +9,13 @@ struct EvaluateRequest {
   int64_t limit = 0;  // examples, evenly spread over the data; 0: all
   int64_t path_steps =
       0;  // levels of the bound's path; 0: the chain's own T, or 1000 on a continuous schedule
-  int64_t terms = 0;     // levels drawn per example; 0: every one
-  std::string decoder;   // empty: discretised for a chain, softmax for a continuous schedule,
-                         // gaussian for continuous data
-  std::string variance;  // empty: the model's own
+  int64_t terms = 0;          // levels drawn per example; 0: every one
+  std::string decoder = {};   // empty: discretised for a chain, softmax for a continuous schedule,
+                              // gaussian for continuous data
+  std::string variance = {};  // empty: the model's own
   uint64_t seed = 0;
   int64_t batch = 64;
-  Log log;
+  Log log = {};
 };
 
 /// Means over the examples and standard errors of the means.  bits_per_dim is NaN for continuous

@@ -9,7 +9,7 @@ namespace tweedie {
 
 struct SampleRequest {
   int64_t count = 64;
-  std::string sampler;  // empty: the model's own
+  std::string sampler = {};  // empty: the model's own
   Json sampler_options = Json::object();
   int64_t steps = 0;  // 0: the model's own
   uint64_t seed = 0;
@@ -20,7 +20,7 @@ struct SampleRequest {
   int64_t batch = 64;
   int64_t frames = 0;          // moments of the trajectory to keep, evenly spread; 0: none
   int64_t frame_samples = 64;  // of how many samples, from the first
-  Log log;
+  Log log = {};
 };
 
 /// The states of the first samples at one moment of their way from noise to data.

@@ -8,6 +8,9 @@
 
 #include <unistd.h>
 
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+
 #include "tweedie/datasets/loader.h"
 #include "tweedie/datasets/spec.h"
 #include "tweedie/jobs/diagnosis.h"
@@ -61,9 +64,9 @@ int64_t resident_bytes() {
 torch::Device training_device(const std::string& name) {
   check(name == "auto" || name == "cpu" || name == "cuda",
         "--device: expected auto, cpu or cuda, got '", name, "'");
-  check(name != "cuda" || torch::cuda::is_available(),
+  check(name != "cuda" || at::hasCUDA(),
         "--device cuda: this LibTorch sees no CUDA device; use --device cpu");
-  return name == "cuda" || (name == "auto" && torch::cuda::is_available()) ? torch::kCUDA
+  return name == "cuda" || (name == "auto" && at::hasCUDA()) ? torch::kCUDA
                                                                            : torch::kCPU;
 }
 

@@ -47,7 +47,7 @@ bool affine(const torch::nn::Module& module, const std::string& name, const Draw
 }
 
 template <class Module>
-bool norm(const torch::nn::Module& module) {
+bool reset_norm(const torch::nn::Module& module) {
   const auto* layer = module.as<Module>();
   if (layer == nullptr) return false;
   if (layer->weight.defined()) Tensor(layer->weight).fill_(1);
@@ -63,7 +63,7 @@ void initialise(Network& network, uint64_t seed) {
   for (const auto& item : network.named_modules("", false)) {
     const torch::nn::Module& module = *item.value();
     if (affine<torch::nn::Conv2dImpl>(module, item.key(), draw) || affine<torch::nn::LinearImpl>(module, item.key(), draw) ||
-        norm<torch::nn::GroupNormImpl>(module) || norm<torch::nn::LayerNormImpl>(module))
+        reset_norm<torch::nn::GroupNormImpl>(module) || reset_norm<torch::nn::LayerNormImpl>(module))
       continue;
     if (const auto* embedding = module.as<torch::nn::EmbeddingImpl>()) draw.normal(embedding->weight, item.key() + ".weight");
   }

@@ -116,6 +116,7 @@ void write_file_atomically(const std::string& given,
     std::string buffer;
     constexpr size_t kBuffer = 1 << 16;
     fill([&](const void* bytes, size_t count) {
+      if (count == 0) return;  // an empty tensor has no address
       const char* from = static_cast<const char*>(bytes);
       if (buffer.size() + count <= kBuffer) {
         buffer.append(from, count);

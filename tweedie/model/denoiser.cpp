@@ -14,40 +14,48 @@ Tensor labels_of(const std::vector<Scaling>& scalings, const Tensor& x) {
 
 }  // namespace
 
-NetworkOutput run_network(Network& network, const Parameterisation& parameterisation, const Tensor& x_t, Levels levels,
-                          const Condition& condition) {
+NetworkOutput run_network(Network& network, const Parameterisation& parameterisation,
+                          const Tensor& x_t, Levels levels, const Condition& condition) {
   std::vector<Scaling> scalings;
   for (const Level& level : levels) scalings.push_back(parameterisation(level));
   size_t next = 0;
-  const Tensor c_in = per_example(levels, [&](const Level&) { return scalings[next++].c_in; }, x_t);
+  const Tensor c_in = per_example(
+      levels, [&](const Level&) { return scalings[next++].c_in; }, x_t);
   const Tensor output = network.forward(c_in * x_t, labels_of(scalings, x_t), condition);
   const int64_t channels = x_t.size(1);
   check(output.dim() == x_t.dim() && (output.size(1) == channels || output.size(1) == 2 * channels),
-        "network: for input of shape ", x_t.sizes(), " gave ", output.sizes(), "; expected ", channels, " or ", 2 * channels,
-        " channels");
+        "network: for input of shape ", x_t.sizes(), " gave ", output.sizes(), "; expected ",
+        channels, " or ", 2 * channels, " channels");
   if (output.size(1) == channels) return {output, {}, std::move(scalings)};
   return {output.narrow(1, 0, channels), output.narrow(1, channels, channels), std::move(scalings)};
 }
 
 Prediction prediction_of(const NetworkOutput& output, const Tensor& x_t, Levels levels) {
   size_t next = 0;
-  const Tensor c_skip = per_example(levels, [&](const Level&) { return output.scalings[next++].c_skip; }, x_t);
+  const Tensor c_skip = per_example(
+      levels, [&](const Level&) { return output.scalings[next++].c_skip; }, x_t);
   next = 0;
-  const Tensor c_out = per_example(levels, [&](const Level&) { return output.scalings[next++].c_out; }, x_t);
-  // Nichol & Dhariwal 2021 (arXiv:2102.09672), eq. 15: v in [-1, 1] as the network gives it, [0, 1] as a mix.
-  return {c_skip * x_t + c_out * output.value, output.variance.defined() ? (output.variance + 1) / 2 : Tensor()};
+  const Tensor c_out = per_example(
+      levels, [&](const Level&) { return output.scalings[next++].c_out; }, x_t);
+  // Nichol & Dhariwal 2021 (arXiv:2102.09672), eq. 15: v in [-1, 1] as the network gives it, [0, 1]
+  // as a mix.
+  return {c_skip * x_t + c_out * output.value,
+          output.variance.defined() ? (output.variance + 1) / 2 : Tensor()};
 }
 
 Denoiser make_denoiser(std::shared_ptr<Network> network, Parameterisation parameterisation) {
   return [network, parameterisation](const Tensor& x_t, Levels levels, const Condition& condition) {
-    return prediction_of(run_network(*network, parameterisation, x_t, levels, condition), x_t, levels);
+    return prediction_of(run_network(*network, parameterisation, x_t, levels, condition), x_t,
+                         levels);
   };
 }
 
 Denoiser guided(Denoiser denoiser, double weight, Condition null) {
   if (weight == 1) return denoiser;
   if (weight == 0)
-    return [denoiser, null](const Tensor& x_t, Levels levels, const Condition&) { return denoiser(x_t, levels, null); };
+    return [denoiser, null](const Tensor& x_t, Levels levels, const Condition&) {
+      return denoiser(x_t, levels, null);
+    };
   return [denoiser, weight, null](const Tensor& x_t, Levels levels, const Condition& condition) {
     const Prediction with = denoiser(x_t, levels, condition), without = denoiser(x_t, levels, null);
     return Prediction{without.x0 + weight * (with.x0 - without.x0), with.var_mix};

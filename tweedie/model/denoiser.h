@@ -28,8 +28,8 @@ struct NetworkOutput {
 };
 
 /// F(c_in x_t, c_noise).  Throws Error where the network's output has the wrong shape.
-NetworkOutput run_network(Network& network, const Parameterisation& parameterisation, const Tensor& x_t, Levels levels,
-                          const Condition& condition);
+NetworkOutput run_network(Network& network, const Parameterisation& parameterisation,
+                          const Tensor& x_t, Levels levels, const Condition& condition);
 /// x0 = c_skip x_t + c_out F.
 Prediction prediction_of(const NetworkOutput& output, const Tensor& x_t, Levels levels);
 

@@ -18,12 +18,14 @@ struct Condition {
 };
 
 struct Network : torch::nn::Module {
-  /// F(c_in x_t, c_noise): x [B, C, ...], c_noise [B] -> [B, C, ...], or [B, 2C, ...] with learned variance.
+  /// F(c_in x_t, c_noise): x [B, C, ...], c_noise [B] -> [B, C, ...], or [B, 2C, ...] with learned
+  /// variance.
   virtual Tensor forward(const Tensor& x, const Tensor& c_noise, const Condition&) = 0;
 
   std::vector<std::string> zero_initialised;  // names of parameters that start at zero
 
-  // Key of the random masks of dropout, set before every training step: a repeated step is the same step.
+  // Key of the random masks of dropout, set before every training step: a repeated step is the same
+  // step.
   uint64_t seed = 0;
   int64_t step = 0;
 };

@@ -4,12 +4,18 @@
 
 namespace tweedie {
 
+Tensor keyed_prior(uint64_t seed, at::ArrayRef<int64_t> samples, at::IntArrayRef shape,
+                   double prior_std) {
+  return prior_std * keyed_normal({seed, Stream::prior}, samples, 0, shape);
+}
+
 Noise keyed_noise(uint64_t seed, std::vector<int64_t> samples, Stream stream) {
   auto step = std::make_shared<int64_t>(0);
   return [=, samples = std::move(samples)](const Tensor& like, const Level&, const Level&) {
-    check(static_cast<int64_t>(samples.size()) == like.size(0), "keyed_noise: made for ", samples.size(),
-          " samples, asked for ", like.size(0));
-    return keyed_normal({seed, stream}, samples, (*step)++, like.sizes().slice(1)).to(like.options());
+    check(static_cast<int64_t>(samples.size()) == like.size(0), "keyed_noise: made for ",
+          samples.size(), " samples, asked for ", like.size(0));
+    return keyed_normal({seed, stream}, samples, (*step)++, like.sizes().slice(1))
+        .to(like.options());
   };
 }
 
@@ -22,8 +28,9 @@ Noise recorded_noise(std::vector<Tensor> draws) {
 }
 
 void check_finite(const Tensor& x, const char* sampler, int64_t step, const Level& level) {
-  check(at::isfinite(x).all().item<bool>(), sampler, ": the state is not finite after step ", step + 1, " at t = ", level.t,
-        " (alpha ", level.alpha, ", sigma ", level.sigma, "); the model's weights may have diverged: use an earlier checkpoint");
+  check(at::isfinite(x).all().item<bool>(), sampler, ": the state is not finite after step ",
+        step + 1, " at t = ", level.t, " (alpha ", level.alpha, ", sigma ", level.sigma,
+        "); the model's weights may have diverged: use an earlier checkpoint");
 }
 
 }  // namespace tweedie

@@ -6,9 +6,12 @@
 
 namespace tweedie {
 
-at::Tensor per_example(Levels levels, const std::function<double(const Level&)>& value, const at::Tensor& like) {
-  check(like.dim() >= 1 && (levels.size() == 1 || static_cast<int64_t>(levels.size()) == like.size(0)), "levels: got ",
-        levels.size(), " for a batch of shape ", like.sizes(), "; expected one, or one for each example");
+at::Tensor per_example(Levels levels, const std::function<double(const Level&)>& value,
+                       const at::Tensor& like) {
+  check(like.dim() >= 1 &&
+            (levels.size() == 1 || static_cast<int64_t>(levels.size()) == like.size(0)),
+        "levels: got ", levels.size(), " for a batch of shape ", like.sizes(),
+        "; expected one, or one for each example");
   std::vector<int64_t> sizes(static_cast<size_t>(like.dim()), 1);
   sizes[0] = static_cast<int64_t>(levels.size());
   at::Tensor out = at::empty(sizes, at::kDouble);
@@ -18,29 +21,45 @@ at::Tensor per_example(Levels levels, const std::function<double(const Level&)>&
 }
 
 at::Tensor diffuse(const at::Tensor& x0, Levels levels, const at::Tensor& eps) {
-  return per_example(levels, [](const Level& l) { return l.alpha; }, x0) * x0 +
-         per_example(levels, [](const Level& l) { return l.sigma; }, x0) * eps;
+  return per_example(
+             levels, [](const Level& l) { return l.alpha; }, x0) *
+             x0 +
+         per_example(
+             levels, [](const Level& l) { return l.sigma; }, x0) *
+             eps;
 }
 
 at::Tensor eps_from_x0(const at::Tensor& x_t, const at::Tensor& x0, Levels levels) {
-  return (x_t - per_example(levels, [](const Level& l) { return l.alpha; }, x0) * x0) /
-         per_example(levels, [](const Level& l) { return l.sigma; }, x0);
+  return (x_t - per_example(
+                    levels, [](const Level& l) { return l.alpha; }, x0) *
+                    x0) /
+         per_example(
+             levels, [](const Level& l) { return l.sigma; }, x0);
 }
 
 at::Tensor v_from_x0(const at::Tensor& x_t, const at::Tensor& x0, Levels levels) {
-  return per_example(levels, [](const Level& l) { return l.alpha; }, x0) * eps_from_x0(x_t, x0, levels) -
-         per_example(levels, [](const Level& l) { return l.sigma; }, x0) * x0;
+  return per_example(
+             levels, [](const Level& l) { return l.alpha; }, x0) *
+             eps_from_x0(x_t, x0, levels) -
+         per_example(
+             levels, [](const Level& l) { return l.sigma; }, x0) *
+             x0;
 }
 
 at::Tensor score_from_x0(const at::Tensor& x_t, const at::Tensor& x0, Levels levels) {
-  return -eps_from_x0(x_t, x0, levels) / per_example(levels, [](const Level& l) { return l.sigma; }, x0);
+  return -eps_from_x0(x_t, x0, levels) / per_example(
+                                             levels, [](const Level& l) { return l.sigma; }, x0);
 }
 
 at::Tensor velocity_from_x0(const at::Tensor& x_t, const at::Tensor& x0, Levels levels) {
   for (const Level& level : levels)
     check(!std::isnan(level.d_alpha), "velocity: a chain has no tangent; use interpolated(chain)");
-  return per_example(levels, [](const Level& l) { return l.d_alpha; }, x0) * x0 +
-         per_example(levels, [](const Level& l) { return l.d_sigma; }, x0) * eps_from_x0(x_t, x0, levels);
+  return per_example(
+             levels, [](const Level& l) { return l.d_alpha; }, x0) *
+             x0 +
+         per_example(
+             levels, [](const Level& l) { return l.d_sigma; }, x0) *
+             eps_from_x0(x_t, x0, levels);
 }
 
 }  // namespace tweedie

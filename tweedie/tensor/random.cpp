@@ -38,19 +38,31 @@ double log_of(double x) {
   return 2 * s * series + exponent * std::numbers::ln2;
 }
 
-/// Cosine and sine of 2 pi u turned by an eighth (a constant turn changes no distribution); error below 1e-13.
+/// Cosine and sine of 2 pi u turned by an eighth (a constant turn changes no distribution); error
+/// below 1e-13.
 Pair turn(double u) {
   const double quarter = 4 * u;
   const int q = static_cast<int>(quarter);
-  const double angle = (quarter - q - 0.5) * (std::numbers::pi / 2), a = angle * angle;  // in [-pi/4, pi/4]
-  const double c = 1 + a * (-1.0 / 2 + a * (1.0 / 24 + a * (-1.0 / 720 + a * (1.0 / 40320 + a * (-1.0 / 3628800 + a / 479001600)))));
+  const double angle = (quarter - q - 0.5) * (std::numbers::pi / 2),
+               a = angle * angle;  // in [-pi/4, pi/4]
+  const double c =
+      1 + a * (-1.0 / 2 +
+               a * (1.0 / 24 +
+                    a * (-1.0 / 720 + a * (1.0 / 40320 + a * (-1.0 / 3628800 + a / 479001600)))));
   const double s =
-      angle * (1 + a * (-1.0 / 6 + a * (1.0 / 120 + a * (-1.0 / 5040 + a * (1.0 / 362880 + a * (-1.0 / 39916800 + a / 6227020800.0))))));
+      angle *
+      (1 + a * (-1.0 / 6 +
+                a * (1.0 / 120 + a * (-1.0 / 5040 + a * (1.0 / 362880 + a * (-1.0 / 39916800 +
+                                                                             a / 6227020800.0))))));
   switch (q) {
-    case 0: return {c, s};
-    case 1: return {-s, c};
-    case 2: return {-c, -s};
-    default: return {s, -c};
+    case 0:
+      return {c, s};
+    case 1:
+      return {-s, c};
+    case 2:
+      return {-c, -s};
+    default:
+      return {s, -c};
   }
 }
 
@@ -63,17 +75,19 @@ Pair normals(uint32_t a, uint32_t b) {
 
 /// Calls write(row, first element, 4 random words) for every group of 4 elements of every row.
 template <class Write>
-void for_each_group(RandomKey key, at::ArrayRef<int64_t> samples, int64_t step, int64_t row_size, const Write& write) {
+void for_each_group(RandomKey key, at::ArrayRef<int64_t> samples, int64_t step, int64_t row_size,
+                    const Write& write) {
   check(step >= 0 && step <= UINT32_MAX, "random numbers: step ", step, " is beyond 0..2^32 - 1");
   const int64_t groups = (row_size + 3) / 4;
-  at::parallel_for(0, static_cast<int64_t>(samples.size()) * groups, 4096, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t row = i / groups, group = i % groups;
-      const Bits128 bits = philox(key, static_cast<uint64_t>(samples[static_cast<size_t>(row)]), static_cast<uint32_t>(step),
-                                  static_cast<uint32_t>(group));
-      write(row, 4 * group, bits);
-    }
-  });
+  at::parallel_for(
+      0, static_cast<int64_t>(samples.size()) * groups, 4096, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) {
+          const int64_t row = i / groups, group = i % groups;
+          const Bits128 bits = philox(key, static_cast<uint64_t>(samples[static_cast<size_t>(row)]),
+                                      static_cast<uint32_t>(step), static_cast<uint32_t>(group));
+          write(row, 4 * group, bits);
+        }
+      });
 }
 
 at::Tensor rows(at::ArrayRef<int64_t> samples, at::IntArrayRef shape) {
@@ -90,7 +104,8 @@ int64_t count_of(at::IntArrayRef shape) {
 
 Bits128 philox_4x32_10(Bits128 counter, uint32_t key0, uint32_t key1) {
   for (int round = 0; round < 10; ++round) {
-    const uint64_t a = uint64_t{0xD2511F53} * counter.word[0], b = uint64_t{0xCD9E8D57} * counter.word[2];
+    const uint64_t a = uint64_t{0xD2511F53} * counter.word[0],
+                   b = uint64_t{0xCD9E8D57} * counter.word[2];
     counter = {{static_cast<uint32_t>(b >> 32) ^ counter.word[1] ^ key0, static_cast<uint32_t>(b),
                 static_cast<uint32_t>(a >> 32) ^ counter.word[3] ^ key1, static_cast<uint32_t>(a)}};
     key0 += 0x9E3779B9;
@@ -101,8 +116,9 @@ Bits128 philox_4x32_10(Bits128 counter, uint32_t key0, uint32_t key1) {
 
 Bits128 philox(RandomKey key, uint64_t sample, uint32_t step, uint32_t block) {
   const uint32_t stream = (static_cast<uint32_t>(key.stream) + 1) * 0x85EBCA6Bu;
-  return philox_4x32_10({{block, step, static_cast<uint32_t>(sample), static_cast<uint32_t>(sample >> 32)}},
-                        static_cast<uint32_t>(key.seed), static_cast<uint32_t>(key.seed >> 32) ^ stream);
+  return philox_4x32_10(
+      {{block, step, static_cast<uint32_t>(sample), static_cast<uint32_t>(sample >> 32)}},
+      static_cast<uint32_t>(key.seed), static_cast<uint32_t>(key.seed >> 32) ^ stream);
 }
 
 double keyed_uniform(RandomKey key, int64_t sample, int64_t step) {
@@ -110,7 +126,8 @@ double keyed_uniform(RandomKey key, int64_t sample, int64_t step) {
   return uniform_53(bits.word[0], bits.word[1]);
 }
 
-at::Tensor keyed_uniform(RandomKey key, at::ArrayRef<int64_t> samples, int64_t step, at::IntArrayRef shape) {
+at::Tensor keyed_uniform(RandomKey key, at::ArrayRef<int64_t> samples, int64_t step,
+                         at::IntArrayRef shape) {
   at::Tensor out = rows(samples, shape);
   const int64_t size = count_of(shape);
   float* const data = out.data_ptr<float>();
@@ -121,7 +138,8 @@ at::Tensor keyed_uniform(RandomKey key, at::ArrayRef<int64_t> samples, int64_t s
   return out;
 }
 
-at::Tensor keyed_normal(RandomKey key, at::ArrayRef<int64_t> samples, int64_t step, at::IntArrayRef shape) {
+at::Tensor keyed_normal(RandomKey key, at::ArrayRef<int64_t> samples, int64_t step,
+                        at::IntArrayRef shape) {
   at::Tensor out = rows(samples, shape);
   const int64_t size = count_of(shape);
   float* const data = out.data_ptr<float>();

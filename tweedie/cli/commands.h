@@ -23,5 +23,6 @@ void add_diffuse(CLI::App& app, Cli& cli);
 void add_describe(CLI::App& app, Cli& cli);
 void add_report(CLI::App& app, Cli& cli);
 void add_list(CLI::App& app, Cli& cli);
+void add_bench(CLI::App& app, Cli& cli);
 
 }  // namespace tweedie

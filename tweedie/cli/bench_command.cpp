@@ -1,0 +1,56 @@
+#include <cstdio>
+#include <memory>
+
+#include "tweedie/cli/commands.h"
+#include "tweedie/cli/common.h"
+#include "tweedie/jobs/bench.h"
+
+namespace tweedie {
+namespace {
+
+struct BenchOptions {
+  BenchRequest request;
+  std::string json;
+};
+
+int run_bench(const BenchOptions& options) {
+  if (!options.json.empty() && options.json != "-") require_writable(options.json);
+  Progress progress;
+  Json record = {{"command", "bench"}};
+  record.update(bench(options.request, [&](const std::string& line) { progress.say(line); }));
+  write_json(options.json, record);
+  char line[200];
+  std::snprintf(line, sizeof line,
+                "%.3f ms/image, %.2f ms/step (best %.2f, worst %.2f, %lld steps); %s, %s kernels, "
+                "%d threads, %.0f MiB",
+                record["milliseconds_per_image"].get<double>(),
+                record["milliseconds_per_step"].get<double>(),
+                record["milliseconds_per_step_best"].get<double>(),
+                record["milliseconds_per_step_worst"].get<double>(),
+                record["steps"].get<long long>(), record["precision"].get<std::string>().c_str(),
+                record["kernels"].get<std::string>().c_str(), record["threads"].get<int>(),
+                record["peak_bytes"].get<double>() / (1 << 20));
+  say_result(options.json, line);
+  return 0;
+}
+
+}  // namespace
+
+void add_bench(CLI::App& app, Cli& cli) {
+  CLI::App* command =
+      app.add_subcommand("bench", "How long a training or a sampling step takes on this machine");
+  const auto options = std::make_shared<BenchOptions>();
+  BenchRequest& request = options->request;
+  command->add_option("KIND", request.kind, "train or sample")->required();
+  command->add_option("--net", request.net, "one of\n" + bench_nets());
+  command->add_option("--batch", request.batch, "examples in a step; default: the network's usual")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--precision", request.precision, "auto, fp32 or bf16");
+  command->add_option("--threads", request.threads, "default: what LibTorch takes")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--seconds", request.seconds, "to measure for")->check(CLI::PositiveNumber);
+  command->add_option("--json", options->json, "file for the result, - for standard output");
+  command->callback([=, &cli] { cli.action = [options] { return run_bench(*options); }; });
+}
+
+}  // namespace tweedie

@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
-#include <sstream>
 
 #include "tweedie/base/error.h"
 #include "tweedie/process/schedule.h"
@@ -17,8 +16,9 @@ void check_steps(int64_t steps) {
 }
 
 void check_ends(double first, double last) {
-  check(first >= 0 && last <= 1 && first <= last,
-        "schedule: expected 0 <= beta_start <= beta_end <= 1, got ", first, " and ", last);
+  check(first > 0 && last <= 1 && first <= last,
+        "schedule: expected 0 < beta_start <= beta_end <= 1, got beta_start = ", first,
+        " and beta_end = ", last);
 }
 
 /// i-th of `steps` evenly spaced values from first to last.
@@ -43,12 +43,12 @@ Schedule chain_from_betas(std::string name, const std::vector<double>& betas) {
   check_steps(steps);
   std::vector<double> log_alpha(betas.size() + 1, 0);
   for (size_t i = 0; i < betas.size(); ++i) {
-    check(betas[i] >= 0 && betas[i] <= 1, name, ": beta of step ", i + 1, " is ", betas[i],
-          "; expected a value in [0, 1]");
+    check(betas[i] > 0 && betas[i] <= 1, name, ": beta of step ", i + 1, " is ", betas[i],
+          "; expected a value in (0, 1]: every step adds noise");
+    check(betas[i] < 1 || i + 1 == betas.size(), name, ": beta of step ", i + 1, " of ", steps,
+          " is 1, so nothing is left for the later steps to destroy; only the last may be 1");
     log_alpha[i + 1] = log_alpha[i] + 0.5 * std::log1p(-betas[i]);
   }
-  check(log_alpha.back() < 0, name,
-        ": every beta is 0, so nothing is ever destroyed; raise beta_end");
   Schedule chain;
   chain.name = std::move(name);
   chain.steps = steps;
@@ -60,18 +60,11 @@ Schedule chain_from_betas(std::string name, const std::vector<double>& betas) {
     check(i >= 0 && i <= steps && std::abs(place - static_cast<double>(i)) <= 1e-6, "chain of ",
           steps, " steps: t = ", t, " is not one of its times i/", steps,
           "; interpolated(chain) is continuous");
+    if (i == 0) return clean;
     const double la = log_alpha[static_cast<size_t>(i)];
     return Level{t, std::exp(la), std::sqrt(-std::expm1(2 * la)), kNoTangent, kNoTangent};
   };
-  const double mismatch = terminal_mismatch_nats(chain);
-  if (mismatch > 0.01) {
-    std::ostringstream warning;
-    warning << chain.name << " chain of " << steps
-            << " steps ends at alpha_bar = " << std::exp(2 * log_alpha.back())
-            << ", far from noise: L_T = " << mismatch << " nats = " << bits_per_dim(mismatch, 1)
-            << " bits for each dimension with |x_0| = 1; raise beta_end or the number of steps";
-    chain.warnings.push_back(warning.str());
-  }
+  chain.warnings = schedule_warnings(chain);
   return chain;
 }
 
@@ -93,13 +86,12 @@ std::vector<double> cosine_betas(int64_t steps, double max_beta) {
   // pi/2).
   check(max_beta > 0 && max_beta <= 1, "schedule.max_beta: expected a value in (0, 1], got ",
         max_beta);
-  const auto alpha_bar = [](double t) {
-    const double c = std::cos((t + 0.008) / 1.008 * (std::numbers::pi / 2));
-    return c * c;
-  };
+  // beta = 1 - cos^2 b / cos^2 a = sin(a + b) sin(b - a) / cos^2 a, which does not cancel.
+  const double n = static_cast<double>(steps), quarter = std::numbers::pi / 2;
+  const double turn = quarter / (1.008 * n);  // b - a
   return table(steps, [&](int64_t i) {
-    const double n = static_cast<double>(steps), t = static_cast<double>(i);
-    return std::min(1 - alpha_bar((t + 1) / n) / alpha_bar(t / n), max_beta);
+    const double a = quarter * (static_cast<double>(i) / n + 0.008) / 1.008, cos_a = std::cos(a);
+    return std::min(std::sin(2 * a + turn) * std::sin(turn) / (cos_a * cos_a), max_beta);
   });
 }
 
@@ -123,6 +115,9 @@ std::vector<double> sohl_dickstein_betas(int64_t steps) {
 std::vector<double> zero_terminal_snr(const std::vector<double>& betas) {
   check(betas.size() >= 2, "zero_terminal_snr: needs a chain of at least 2 steps, got ",
         betas.size());
+  for (size_t i = 0; i < betas.size(); ++i)
+    check(betas[i] > 0 && betas[i] <= 1, "zero_terminal_snr: beta of step ", i + 1, " is ",
+          betas[i], "; expected a value in (0, 1]");
   std::vector<double> alpha(betas.size());  // sqrt(alpha_bar)
   double log_alpha = 0;
   for (size_t i = 0; i < betas.size(); ++i)
@@ -130,28 +125,24 @@ std::vector<double> zero_terminal_snr(const std::vector<double>& betas) {
   const double first = alpha.front(), last = alpha.back();
   for (double& a : alpha) a = (a - last) * first / (first - last);
   std::vector<double> out(betas.size());
-  for (size_t i = 0; i < betas.size(); ++i) {
-    const double ratio = i == 0 ? alpha[0] : alpha[i] / alpha[i - 1];
+  out[0] = betas[0];  // the shift and the scale leave the first step as it was
+  for (size_t i = 1; i < betas.size(); ++i) {
+    const double ratio = alpha[i] / alpha[i - 1];
     out[i] = 1 - ratio * ratio;
   }
   return out;
 }
 
-Schedule linear_chain(int64_t steps) {
+double rescaled_beta(double beta_at_1000, int64_t steps) {
   check_steps(steps);
-  const double scale = 1000.0 / static_cast<double>(steps);
+  return std::min(0.999, beta_at_1000 * 1000 / static_cast<double>(steps));
+}
+
+Schedule linear_chain(int64_t steps) {
   return chain_from_betas(
-      "linear", linear_betas(steps, std::min(1.0, scale * 1e-4), std::min(1.0, scale * 0.02)));
+      "linear", linear_betas(steps, rescaled_beta(1e-4, steps), rescaled_beta(0.02, steps)));
 }
 
 Schedule cosine_chain(int64_t steps) { return chain_from_betas("cosine", cosine_betas(steps)); }
-
-double terminal_mismatch_nats(const Schedule& schedule, double x0_squared) {
-  const Level end = schedule.at(schedule.t_max);
-  const double prior = schedule.prior_std * schedule.prior_std, var = end.sigma * end.sigma / prior;
-  // KL(N(alpha x0, sigma^2) || N(0, prior^2)); log(var) through log1p keeps its digits where var is
-  // nearly 1.
-  return 0.5 * ((var - 1) - std::log1p(var - 1) + end.alpha * end.alpha * x0_squared / prior);
-}
 
 }  // namespace tweedie

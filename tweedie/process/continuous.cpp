@@ -22,18 +22,19 @@ Schedule continuous(const char* name, double t_min, double t_max, double prior_s
           ", ", t_max, "]");
     return at(t);
   };
+  schedule.warnings = schedule_warnings(schedule);
   return schedule;
 }
 
 void check_betas(const char* name, double beta_min, double beta_max, double t_min) {
-  check(beta_min >= 0 && beta_max >= beta_min && beta_max > 0, name,
-        ": expected 0 <= beta_min <= beta_max, got ", beta_min, " and ", beta_max);
+  check(beta_min >= 0 && beta_max >= beta_min && beta_max > 0 && std::isfinite(beta_max), name,
+        ": expected 0 <= beta_min <= beta_max, not both 0, got ", beta_min, " and ", beta_max);
   check(t_min > 0 && t_min < 1, name, ": expected t_min in (0, 1), got ", t_min);
 }
 
 void check_sigmas(const char* name, double sigma_min, double sigma_max) {
-  check(sigma_min > 0 && sigma_max > sigma_min, name, ": expected 0 < sigma_min < sigma_max, got ",
-        sigma_min, " and ", sigma_max);
+  check(sigma_min > 0 && sigma_max > sigma_min && std::isfinite(sigma_max), name,
+        ": expected 0 < sigma_min < sigma_max, got ", sigma_min, " and ", sigma_max);
 }
 
 }  // namespace
@@ -64,7 +65,7 @@ Schedule ve(double sigma_min, double sigma_max) {
   // Song et al. 2021 (arXiv:2011.13456), eq. 31: sigma grows geometrically.
   check_sigmas("ve", sigma_min, sigma_max);
   const double rate = std::log(sigma_max / sigma_min);
-  return continuous("ve", 1e-5, 1, sigma_max, [=](double t) {
+  return continuous("ve", 0, 1, sigma_max, [=](double t) {
     const double sigma = sigma_min * std::exp(rate * t);
     return Level{t, 1, sigma, 0, rate * sigma};
   });
@@ -75,7 +76,7 @@ Schedule cosine(double t_min, double t_max) {
         " and ", t_max);
   constexpr double h = std::numbers::pi / 2;
   return continuous("cosine-continuous", t_min, t_max, 1, [](double t) {
-    const double c = std::cos(h * t), s = std::sin(h * t);
+    const double c = std::sin(h * (1 - t)), s = std::sin(h * t);  // sines keep their digits at 0
     return Level{t, c, s, -h * s, h * c};
   });
 }
@@ -96,8 +97,8 @@ Schedule flow(double t_min) {
 }
 
 Schedule log_snr_linear(double gamma_min, double gamma_max) {
-  check(gamma_min < gamma_max, "log-snr-linear: expected gamma_min < gamma_max, got ", gamma_min,
-        " and ", gamma_max);
+  check(gamma_min < gamma_max && std::isfinite(gamma_max - gamma_min),
+        "log-snr-linear: expected gamma_min < gamma_max, got ", gamma_min, " and ", gamma_max);
   const double range = gamma_max - gamma_min;
   return continuous("log-snr-linear", 0, 1, 1, [=](double t) {
     const double gamma = gamma_min + t * range;

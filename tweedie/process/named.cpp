@@ -153,10 +153,8 @@ Schedule finish(const std::string& name, const std::vector<double>& betas, bool 
 }
 
 BetaOptions with_ends(BetaOptions options, double start, double end) {
-  check(options.steps >= 1, "schedule.steps: a chain needs at least 1 step, got ", options.steps);
-  const double scale = 1000.0 / static_cast<double>(options.steps);
-  if (options.beta_start == 0) options.beta_start = std::min(1.0, scale * start);
-  if (options.beta_end == 0) options.beta_end = std::min(1.0, scale * end);
+  if (options.beta_start == 0) options.beta_start = rescaled_beta(start, options.steps);
+  if (options.beta_end == 0) options.beta_end = rescaled_beta(end, options.steps);
   return options;
 }
 

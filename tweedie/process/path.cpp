@@ -1,6 +1,8 @@
 #include "tweedie/process/path.h"
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "tweedie/base/error.h"
 
@@ -11,13 +13,33 @@ Level chain_level(const Schedule& chain, int64_t i) {
   return chain.at(static_cast<double>(i) / static_cast<double>(chain.steps));
 }
 
-void check_steps(const Schedule& schedule, int64_t steps) {
+void check_count(int64_t length, int64_t steps) {
   check(steps >= 1, "steps: expected 1 or more, got ", steps);
-  check(schedule.steps == 0 || steps <= schedule.steps, "steps: ", steps, " is more than the ",
-        schedule.steps, " of the chain; use at most ", schedule.steps);
+  check(steps <= length, "steps: ", steps, " is more than the ", length,
+        " of the chain; use at most ", length);
 }
 
-/// 2i rounded(a / b) without floating point, halves up.
+void check_steps(const Schedule& schedule, int64_t steps) {
+  check_count(schedule.steps > 0 ? schedule.steps : std::numeric_limits<int64_t>::max(), steps);
+}
+
+/// log(sigma / alpha) of Karras et al. 2022 (arXiv:2206.00364), eq. 5, from noise to data.
+std::vector<double> karras_log_ratios(const Schedule& schedule, int64_t steps, double rho) {
+  check(rho > 0, "karras_path: expected rho > 0, got ", rho);
+  const Level noise = schedule.at(schedule.t_max), data = schedule.at(schedule.t_min);
+  check(noise.alpha > 0, "karras_path: ", schedule.name,
+        " ends in pure noise (alpha = 0); lower t_max or take a chain without zero_terminal_snr");
+  const double high = std::exp(-0.5 * log_snr(noise) / rho),
+               low = std::exp(-0.5 * log_snr(data) / rho);
+  std::vector<double> out;
+  for (int64_t k = 0; k < steps; ++k) {
+    const double part = steps == 1 ? 0 : static_cast<double>(k) / static_cast<double>(steps - 1);
+    out.push_back(rho * std::log(high + part * (low - high)));
+  }
+  return out;
+}
+
+/// a / b rounded to whole numbers without floating point, halves up.
 int64_t rounded_quotient(int64_t a, int64_t b) { return (2 * a + b) / (2 * b); }
 
 }  // namespace
@@ -39,22 +61,43 @@ Path path_through(const Schedule& chain, const std::vector<int64_t>& steps) {
 }
 
 std::vector<int64_t> trailing_steps(int64_t length, int64_t steps) {
+  check_count(length, steps);
   std::vector<int64_t> out;
   for (int64_t k = 0; k < steps; ++k) out.push_back(rounded_quotient((steps - k) * length, steps));
   return out;
 }
 
 std::vector<int64_t> leading_steps(int64_t length, int64_t steps) {
+  check_count(length, steps);
   std::vector<int64_t> out;
   for (int64_t k = steps - 1; k >= 0; --k) out.push_back(k * (length / steps) + 1);
   return out;
 }
 
 std::vector<int64_t> linspace_steps(int64_t length, int64_t steps) {
+  check_count(length, steps);
   if (steps == 1) return {length};
   std::vector<int64_t> out;
   for (int64_t k = steps - 1; k >= 0; --k)
     out.push_back(1 + rounded_quotient(k * (length - 1), steps - 1));
+  return out;
+}
+
+std::vector<int64_t> karras_steps(const Schedule& chain, int64_t steps, double rho) {
+  check(chain.steps > 0, "karras_steps: ", chain.name, " is continuous; use karras_path");
+  check_steps(chain, steps);
+  const std::vector<double> wanted = karras_log_ratios(chain, steps, rho);
+  std::vector<int64_t> out;
+  int64_t nearest = chain.steps;
+  for (int64_t k = 0; k < steps; ++k) {
+    const auto distance = [&](int64_t i) {
+      return std::abs(-0.5 * log_snr(chain_level(chain, i)) - wanted[static_cast<size_t>(k)]);
+    };
+    while (nearest > 1 && distance(nearest - 1) <= distance(nearest)) --nearest;
+    // Below the step before, with room for those still to come.
+    const int64_t most = out.empty() ? chain.steps : out.back() - 1;
+    out.push_back(std::clamp(nearest, steps - k, most));
+  }
   return out;
 }
 
@@ -78,7 +121,7 @@ Path bound_path(const Schedule& schedule, int64_t steps) {
     path.pop_back();
     return path;
   }
-  check(steps >= 1, "steps: expected 1 or more, got ", steps);
+  check_steps(schedule, steps);
   Path path;
   const double range = schedule.t_max - schedule.t_min;
   for (int64_t k = steps; k >= 0; --k)
@@ -116,20 +159,12 @@ Path log_snr_path(const Schedule& schedule, int64_t steps) {
 }
 
 Path karras_path(const Schedule& schedule, int64_t steps, double rho) {
-  // Karras et al. 2022 (arXiv:2206.00364), eq. 5, in noise-to-signal sigma / alpha.
-  check(steps >= 1, "karras_path: expected 1 step or more, got ", steps);
-  check(rho > 0, "karras_path: expected rho > 0, got ", rho);
-  const auto ratio = [&](double t) { return std::exp(-0.5 * log_snr(schedule.at(t))); };
-  const double high = std::pow(ratio(schedule.t_max), 1 / rho),
-               low = std::pow(ratio(schedule.t_min), 1 / rho);
-  check(std::isfinite(high), "karras_path: ", schedule.name, " ends in pure noise; lower t_max");
+  if (schedule.steps > 0) return path_through(schedule, karras_steps(schedule, steps, rho));
+  check_steps(schedule, steps);
   Path path;
-  for (int64_t k = 0; k < steps; ++k) {
-    const double part = steps == 1 ? 0 : static_cast<double>(k) / static_cast<double>(steps - 1);
-    const double sigma = std::pow(high + part * (low - high), rho);
-    path.push_back(k == 0 ? schedule.at(schedule.t_max)
-                          : schedule.at(time_of_log_snr(schedule, -2 * std::log(sigma))));
-  }
+  for (const double log_ratio : karras_log_ratios(schedule, steps, rho))
+    path.push_back(path.empty() ? schedule.at(schedule.t_max)
+                                : schedule.at(time_of_log_snr(schedule, -2 * log_ratio)));
   path.push_back(clean);
   return path;
 }

@@ -21,6 +21,9 @@ Path path_through(const Schedule& chain, const std::vector<int64_t>& steps);
 std::vector<int64_t> leading_steps(int64_t length, int64_t steps);
 std::vector<int64_t> trailing_steps(int64_t length, int64_t steps);
 std::vector<int64_t> linspace_steps(int64_t length, int64_t steps);
+/// The steps nearest in log(sigma / alpha) to karras_path's levels, made different.  Any steps in
+/// 1..T of a chain that does not end in pure noise.
+std::vector<int64_t> karras_steps(const Schedule& chain, int64_t steps, double rho = 7);
 
 /// `steps` levels for ancestral-type samplers, then `clean`: exactly `steps` evaluations for any
 /// steps in 1..T. On a chain "trailing"; on a continuous schedule evenly spaced in t from t_max,
@@ -34,7 +37,7 @@ Path bound_path(const Schedule& schedule, int64_t steps);
 /// `clean` not appended.
 Path log_snr_path(const Schedule& schedule, int64_t steps);
 /// Karras et al. 2022 (arXiv:2206.00364), eq. 5: even in (sigma/alpha)^(1/rho) between the ends,
-/// then `clean`.
+/// then `clean`; on a chain at karras_steps.
 Path karras_path(const Schedule& schedule, int64_t steps, double rho = 7);
 
 /// The t at which a continuous schedule has this log-SNR, by bisection to the last bit; the nearer

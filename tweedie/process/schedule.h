@@ -19,12 +19,13 @@ struct Schedule {
   std::vector<std::string> warnings;  // what validation found, for the user to read
 };
 
-/// A chain from per-step noise variances beta_1..beta_T in [0, 1], tabulated in log space
-/// (doubles). Ho et al. 2020 (arXiv:2006.11239), eq. 4: alpha_bar_t = prod (1 - beta_s).
+/// A chain from per-step noise variances beta_1..beta_T in (0, 1], of which only the last may be 1,
+/// tabulated in log space (doubles).  Throws Error naming the step whose beta is not.
+/// Ho et al. 2020 (arXiv:2006.11239), eq. 4: alpha_bar_t = prod (1 - beta_s).
 Schedule chain_from_betas(std::string name, const std::vector<double>& betas);
 
-// Betas of the field's chains; each takes any T >= 1 and is what the named system computes, in
-// doubles.
+// Betas of the field's chains, in doubles, for any T >= 1.  They throw Error on T < 1 and on ends
+// that are not 0 < beta_start <= beta_end <= 1.
 std::vector<double> linear_betas(int64_t steps, double beta_start, double beta_end);
 std::vector<double> scaled_linear_betas(int64_t steps, double beta_start, double beta_end);
 std::vector<double> cosine_betas(int64_t steps, double max_beta = 0.999);
@@ -34,8 +35,11 @@ std::vector<double> sohl_dickstein_betas(int64_t steps);
 /// alpha_bar is zero.
 std::vector<double> zero_terminal_snr(const std::vector<double>& betas);
 
-/// A linear chain, beta from 1e-4 to 0.02 at T = 1000, rescaled by 1000/T for other T
-/// (improved-diffusion).
+/// The beta that does in a chain of `steps` what `beta_at_1000` does in one of 1000: 1000/T times
+/// as much (improved-diffusion), at most 0.999 so that something is left of the signal.
+double rescaled_beta(double beta_at_1000, int64_t steps);
+
+/// A linear chain, beta from 1e-4 to 0.02 at T = 1000, rescaled for other T.
 Schedule linear_chain(int64_t steps = 1000);
 Schedule cosine_chain(int64_t steps = 1000);
 
@@ -50,10 +54,13 @@ Schedule flow(double t_min = 1e-4);
 /// gamma_min), t in [0, 1]. Kingma et al. 2021 (arXiv:2107.00630).
 Schedule log_snr_linear(double gamma_min = -13.3, double gamma_max = 5);
 
-/// The continuous schedule restricted to `steps` equal intervals of t (knot 0 is t_min, not clean
-/// data). A chain through a chain's knots, monotone and smooth in log-SNR, for solvers that need
-/// tangents.
+/// A continuous schedule through a chain's knots t = 1/T..1, monotone and smooth in log-SNR (a
+/// cubic with Fritsch & Carlson 1980's slopes), for solvers that need tangents.  Variance
+/// preserving. Throws Error if the chain is shorter than 2 or ends in pure noise.
 Schedule interpolated(const Schedule& chain);
+
+/// What a user should know of a schedule before training on it: an L_T too large to ignore.
+std::vector<std::string> schedule_warnings(const Schedule& schedule);
 
 /// L_T: KL(q(x_T | x_0) || N(0, prior_std^2)) in nats for one dimension with |x_0|^2 =
 /// `x0_squared`.

@@ -25,13 +25,16 @@ std::function<Level(double)> uniform_draw(const Schedule& schedule) {
 
 double bell(const Level& level) { return 1 / std::cosh(0.5 * log_snr(level)); }
 
-/// Mean over the training levels.
+/// Mean over the training levels of uniform_draw: exact on a chain, by the midpoint rule on a
+/// continuous schedule.
 template <class Value>
-double mean_over(const std::function<Level(double)>& draw, const Value& value) {
-  constexpr int kPoints = 4096;
+double mean_over(const Schedule& schedule, const Value& value) {
+  const auto draw = uniform_draw(schedule);
+  const int64_t points = schedule.steps > 0 ? schedule.steps : 4096;
   double sum = 0;
-  for (int i = 0; i < kPoints; ++i) sum += value(draw((i + 0.5) / kPoints));
-  return sum / kPoints;
+  for (int64_t i = 0; i < points; ++i)
+    sum += value(draw((static_cast<double>(i) + 0.5) / static_cast<double>(points)));
+  return sum / static_cast<double>(points);
 }
 
 }  // namespace
@@ -44,6 +47,9 @@ Objective vlb_objective(const Schedule& schedule) {
   const auto draw = uniform_draw(schedule);
   if (schedule.steps > 0) {
     check(schedule.steps >= 2, "objective vlb: needs a chain of at least 2 steps");
+    check(schedule.at(schedule.t_max).alpha > 0, "objective vlb: ", schedule.name,
+          " ends in pure noise (alpha = 0), where the weight of the eps error is infinite; use "
+          "objective simple or a chain without zero_terminal_snr");
     return {"vlb", draw,
             [at = schedule.at, steps = static_cast<double>(schedule.steps)](const Level& level) {
               const double i = std::max(2.0, std::round(level.t * steps));
@@ -59,10 +65,11 @@ Objective vlb_objective(const Schedule& schedule) {
 Objective mixed_objective(const Schedule& schedule, double vlb_share) {
   check(vlb_share >= 0 && vlb_share <= 1, "objective mixed: expected vlb_share in [0, 1], got ",
         vlb_share);
+  check(schedule.at(schedule.t_max).alpha > 0, "objective mixed: ", schedule.name,
+        " ends in pure noise (alpha = 0), where the bound's weight has no finite total; use simple "
+        "or lower t_max");
   const Objective vlb = vlb_objective(schedule);
-  const double scale = mean_over(vlb.draw, vlb.weight) / mean_over(vlb.draw, bell);
-  check(std::isfinite(scale), "objective mixed: the bound's weight is infinite on ", schedule.name,
-        "; use simple");
+  const double scale = mean_over(schedule, vlb.weight) / mean_over(schedule, bell);
   return {"mixed", vlb.draw, [weight = vlb.weight, scale, vlb_share](const Level& level) {
             return vlb_share * weight(level) + (1 - vlb_share) * scale * bell(level);
           }};

@@ -9,6 +9,7 @@
 
 #include "tweedie/base/fields.h"
 #include "tweedie/cli/commands.h"
+#include "tweedie/cli/cores.h"
 
 namespace tweedie {
 namespace {
@@ -81,6 +82,7 @@ int run_cli(int argc, char** argv, const Registry& registry) {
             "'", suggestion(first, names));
     }
     app.parse(argc, argv);
+    use_all_cores();
     return cli.action();
   } catch (const CLI::ParseError& error) {
     return parse_failure(app, error);

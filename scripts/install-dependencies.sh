@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs the Debian packages that building, testing and running tweedie needs.
-# Silent and instant when nothing is missing.  `--list` prints the packages and installs nothing.
+# Silent and instant when nothing is missing.  `--list` prints the packages and installs nothing;
+# `--checks` installs what .ci/run needs beside them.
 set -eu
 
 packages="
@@ -9,19 +10,23 @@ packages="
   nlohmann-json3-dev libcli11-dev libtomlplusplus-dev doctest-dev
   libpng-dev libjpeg62-turbo-dev zlib1g-dev libgif-dev
   libcairo2-dev libwebp-dev libjxl-dev liblzma-dev
-  dataset-fashion-mnist
+  dataset-fashion-mnist python3
 "
 
 say() { printf 'install-dependencies: %s\n' "$*" >&2; }
 
-if [ "${1:-}" = --list ]; then
-  printf '%s\n' $packages
-  exit 0
-fi
-if [ $# -gt 0 ]; then
-  say "unknown argument '$1'; only --list is known"
-  exit 2
-fi
+case "${1:-}" in
+  '') ;;
+  --list)
+    printf '%s\n' $packages
+    exit 0
+    ;;
+  --checks) packages=clang-format ;;
+  *)
+    say "unknown argument '$1'; --list and --checks are known"
+    exit 2
+    ;;
+esac
 
 if ! command -v dpkg-query >/dev/null 2>&1 || ! command -v apt-get >/dev/null 2>&1; then
   say "this is not a Debian system (no dpkg-query or apt-get)."

@@ -50,7 +50,10 @@ void add_bench(CLI::App& app, Cli& cli) {
       ->check(CLI::PositiveNumber);
   command->add_option("--seconds", request.seconds, "to measure for")->check(CLI::PositiveNumber);
   command->add_option("--json", options->json, "file for the result, - for standard output");
-  command->callback([=, &cli] { cli.action = [options] { return run_bench(*options); }; });
+  command->callback([=, &cli] {
+    cli.computes = true;
+    cli.action = [options] { return run_bench(*options); };
+  });
 }
 
 }  // namespace tweedie

@@ -12,6 +12,7 @@ namespace tweedie {
 struct Cli {
   const Registry& registry;
   std::function<int()> action;  // of the command that was given; returns the exit status
+  bool computes = false;        // long enough to care how threads wait for each other
 };
 
 // Each must outlive the parsing: the options live in what `action` captures.

@@ -137,8 +137,10 @@ void add_evaluate(CLI::App& app, Cli& cli) {
   command->add_option("--weights", options->weights, "ema, raw, or an average such as ema.0.999");
   command->add_option("--device", options->device, "auto, cpu or cuda");
   command->add_option("--json", options->json, "file for the result, - for standard output");
-  command->callback(
-      [=, &cli] { cli.action = [options, &cli] { return run_evaluate(*options, cli.registry); }; });
+  command->callback([=, &cli] {
+    cli.computes = true;
+    cli.action = [options, &cli] { return run_evaluate(*options, cli.registry); };
+  });
 }
 
 void add_baselines(CLI::App& app, Cli& cli) {

@@ -9,7 +9,7 @@
 
 #include "tweedie/base/fields.h"
 #include "tweedie/cli/commands.h"
-#include "tweedie/cli/cores.h"
+#include "tweedie/cli/threads.h"
 
 namespace tweedie {
 namespace {
@@ -82,6 +82,7 @@ int run_cli(int argc, char** argv, const Registry& registry) {
             "'", suggestion(first, names));
     }
     app.parse(argc, argv);
+    if (cli.computes) restart_with_short_spins(argv);
     use_all_cores();
     return cli.action();
   } catch (const CLI::ParseError& error) {

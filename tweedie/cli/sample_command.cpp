@@ -141,8 +141,10 @@ void add_sample(CLI::App& app, Cli& cli) {
   command->add_option("--device", options->device, "auto, cpu or cuda");
   command->add_option("--json", options->json,
                       "file for a record of what was done, - for standard output");
-  command->callback(
-      [=, &cli] { cli.action = [options, &cli] { return run_sample(*options, cli.registry); }; });
+  command->callback([=, &cli] {
+    cli.computes = true;
+    cli.action = [options, &cli] { return run_sample(*options, cli.registry); };
+  });
 }
 
 }  // namespace tweedie

@@ -108,6 +108,7 @@ void add_train(CLI::App& app, Cli& cli) {
   command->callback([=, &cli] {
     options->steps_given = steps->count() > 0;
     options->seed_given = seed->count() > 0;
+    cli.computes = true;
     cli.action = [options, &cli] { return run_train(*options, cli.registry); };
   });
 }

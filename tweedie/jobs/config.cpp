@@ -80,8 +80,7 @@ void check_train(const TrainConfig& train) {
   check(train.decay_from >= 0 && train.decay_from < 1,
         "train.decay_from: expected a fraction in [0, 1), got ", train.decay_from);
   not_negative(train.clip, "train.clip");
-  one_of(train.draw, "train.draw", {"uniform", "antithetic"});
-  not_negative(train.vlb_weight, "train.vlb_weight");
+  one_of(train.draw, "train.draw", {"uniform", "antithetic", "stratified", "loss-aware"});
   for (const double rate : train.ema) decay_rate(rate, "train.ema");
   one_of(train.precision, "train.precision", {"auto", "fp32", "bf16"});
   check(train.seed >= 0, "train.seed: expected 0 or more, got ", train.seed);
@@ -138,9 +137,6 @@ RunConfig make_config(const Json& given) {
   check(config.data.drop_class >= 0 && config.data.drop_class < 1,
         "data.drop_class: expected a share in [0, 1), got ", config.data.drop_class);
   check_train(config.train);
-  check(config.train.vlb_weight == 0 || config.model["variance"] == "learned",
-        "train.vlb_weight: is the weight of learned variances; set model.variance=learned or leave "
-        "it 0");
   positive(config.checkpoint.every, "checkpoint.every");
   positive(config.checkpoint.keep, "checkpoint.keep");
   positive(config.watch.log_every, "watch.log_every");

@@ -38,7 +38,6 @@ struct TrainConfig {
   std::string objective = "simple";
   Json objective_options = Json::object();
   std::string draw = "antithetic";
-  double vlb_weight = 0;
   std::vector<double> ema = {0.9999};
   bool ema_warmup = true;
   std::string precision = "auto";
@@ -58,11 +57,11 @@ struct TrainConfig {
     visit("decay", decay, "constant, linear or cosine, to 0 at the end of the run");
     visit("decay_from", decay_from, "fraction of the run at which the decay begins");
     visit("clip", clip, "largest norm of the whole gradient; 0: no clipping");
-    visit("objective", objective, "simple, vlb, or mixed (see `tweedie list objectives`)");
+    visit("objective", objective, "what is minimised (see `tweedie list objectives`)");
     visit("objective_options", objective_options, "the objective's own options");
-    visit("draw", draw, "how a batch's levels are drawn: uniform or antithetic (evenly spread)");
-    visit("vlb_weight", vlb_weight,
-          "weight of the bound beside the simple loss, for learned variances");
+    visit("draw", draw,
+          "how a batch's levels are drawn: uniform, antithetic (evenly spread), stratified (one in "
+          "each part), or loss-aware (where the loss is large; chains)");
     visit("ema", ema, "decay rates of the weight averages kept, a step");
     visit("ema_warmup", ema_warmup, "average faster at first: min(decay, (1 + n)/(10 + n))");
     visit("precision", precision, "auto, fp32 or bf16 (fp32 master weights)");

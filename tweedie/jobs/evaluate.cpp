@@ -21,27 +21,6 @@ Variance variance_of(const Model& model, const std::string& name) {
   return Variance::learned;
 }
 
-std::string decoder_name(const Model& model, const std::string& asked) {
-  if (!asked.empty()) return asked;
-  if (model.data.levels == 0) return "gaussian";
-  return model.schedule.steps > 0 ? "discretised" : "softmax";
-}
-
-Decoder decoder_named(const std::string& name, int64_t levels, Variance variance,
-                      const Path& path) {
-  check(name == "gaussian" || levels > 0, "evaluate: decoder '", name,
-        "' is for data with countable values; this data is continuous, use gaussian");
-  const bool learned = variance == Variance::learned;
-  if (name == "discretised")
-    return discretised_gaussian_decoder(levels, decoder_variance(path), learned);
-  if (name == "softmax") return softmax_decoder(levels);
-  check(name == "gaussian", "evaluate: unknown decoder '", name, "'",
-        suggestion(name, {"discretised", "softmax", "gaussian"}));
-  check(levels == 0, "evaluate: decoder 'gaussian' gives a density, but this data has ", levels,
-        " countable values; use discretised or softmax");
-  return gaussian_decoder(decoder_variance(path), learned);
-}
-
 void check_data(const Model& model, const Dataset& data, const EvaluateRequest& request) {
   check(data.size >= 1, "evaluate: the data '", data.name, "' has no examples");
   check(data.shape == model.data.shape, "evaluate: the data's examples have shape ",
@@ -93,6 +72,27 @@ Mean mean_of(const Tensor& nats) {
 }
 
 }  // namespace
+
+std::string decoder_name(const Model& model, const std::string& asked) {
+  if (!asked.empty()) return asked;
+  if (model.data.levels == 0) return "gaussian";
+  return model.schedule.steps > 0 ? "discretised" : "softmax";
+}
+
+Decoder decoder_named(const std::string& name, int64_t levels, Variance variance,
+                      const Path& path) {
+  check(name == "gaussian" || levels > 0, "evaluate: decoder '", name,
+        "' is for data with countable values; this data is continuous, use gaussian");
+  const bool learned = variance == Variance::learned;
+  if (name == "discretised")
+    return discretised_gaussian_decoder(levels, decoder_variance(path), learned);
+  if (name == "softmax") return softmax_decoder(levels);
+  check(name == "gaussian", "evaluate: unknown decoder '", name, "'",
+        suggestion(name, {"discretised", "softmax", "gaussian"}));
+  check(levels == 0, "evaluate: decoder 'gaussian' gives a density, but this data has ", levels,
+        " countable values; use discretised or softmax");
+  return gaussian_decoder(decoder_variance(path), learned);
+}
 
 Evaluation evaluate_vlb(const Model& model, const Dataset& data, const EvaluateRequest& request) {
   const auto started = std::chrono::steady_clock::now();

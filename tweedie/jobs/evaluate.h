@@ -34,6 +34,11 @@ struct Evaluation {
   double seconds = 0;
 };
 
+/// The decoder called `name`: discretised, softmax or gaussian; empty: what suits the model's data
+/// and schedule.  Throws Error on another name and where it does not fit the data.
+std::string decoder_name(const Model& model, const std::string& name);
+Decoder decoder_named(const std::string& name, int64_t levels, Variance variance, const Path& path);
+
 Evaluation evaluate_vlb(const Model& model, const Dataset& data, const EvaluateRequest& request);
 /// Every number with its unit in the key, and what repeats the run.
 Json to_json(const Evaluation& evaluation);

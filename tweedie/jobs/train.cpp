@@ -14,12 +14,14 @@
 #include "tweedie/datasets/loader.h"
 #include "tweedie/datasets/spec.h"
 #include "tweedie/jobs/diagnosis.h"
+#include "tweedie/jobs/evaluate.h"
 #include "tweedie/jobs/learning_rate.h"
 #include "tweedie/jobs/optimiser.h"
 #include "tweedie/jobs/precision.h"
 #include "tweedie/jobs/run_folder.h"
 #include "tweedie/jobs/watch.h"
 #include "tweedie/model/objective.h"
+#include "tweedie/process/loss_aware_steps.h"
 #include "tweedie/tensor/random.h"
 
 namespace tweedie {
@@ -38,9 +40,11 @@ struct State {
   int64_t cursor = 0;              // examples consumed
   double learning_rate_scale = 1;  // halved by every roll-back
   int64_t rollbacks = 0;
+  Json level_sampler = Json::object();  // of loss-aware draws
   template <class Visit>
   void fields(Visit&& visit) {
     visit("cursor", cursor, "");
+    visit("level_sampler", level_sampler, "");
     visit("learning_rate_scale", learning_rate_scale, "");
     visit("rollbacks", rollbacks, "");
   }
@@ -66,8 +70,7 @@ torch::Device training_device(const std::string& name) {
         "--device: expected auto, cpu or cuda, got '", name, "'");
   check(name != "cuda" || at::hasCUDA(),
         "--device cuda: this LibTorch sees no CUDA device; use --device cpu");
-  return name == "cuda" || (name == "auto" && at::hasCUDA()) ? torch::kCUDA
-                                                                           : torch::kCPU;
+  return name == "cuda" || (name == "auto" && at::hasCUDA()) ? torch::kCUDA : torch::kCPU;
 }
 
 /// The configuration as a checkpoint keeps it: equal training gives equal bytes wherever the data
@@ -76,6 +79,13 @@ Json portable_config(RunConfig config) {
   config.data.spec = parse_data_spec(config.data.spec).name;
   return to_json(config);
 }
+
+/// The levels of a batch, and what each example's loss is multiplied by so that the mean stays the
+/// mean over all levels (empty: 1).
+struct Draws {
+  std::vector<Level> levels;
+  std::vector<double> weights;
+};
 
 Condition part_of(const Condition& condition, int64_t first, int64_t count) {
   return {condition.label.defined() ? condition.label.narrow(0, first, count) : Tensor(),
@@ -99,7 +109,7 @@ class Training {
     check(data_.size >= 1, config_.data.spec, ": has no examples to train on");
     check(!config_.data.flip || data_.flip, "data.flip: a mirrored example of ", data_.name,
           " is not as probable as the example; set it to false");
-    objective_.vlb_weight = config_.train.vlb_weight;
+    prepare_loss();
     model_.network->to(device_);
     optimiser_.emplace(*model_.network, config_.train);
   }
@@ -165,19 +175,53 @@ class Training {
 
   uint64_t seed() const { return static_cast<uint64_t>(config_.train.seed); }
 
-  std::vector<Level> draw_levels(int64_t step) const {
-    const int64_t batch = config_.train.batch;
-    const RandomKey key{seed(), Stream::levels};
-    const double offset = keyed_uniform(key, 0, step);
-    std::vector<Level> levels;
-    for (int64_t i = 0; i < batch; ++i) {
-      const double u =
-          config_.train.draw == "antithetic"
-              ? std::fmod(offset + static_cast<double>(i) / static_cast<double>(batch), 1.0)
-              : keyed_uniform(key, i, step);
-      levels.push_back(objective_.draw(u));
+  /// What the loss needs beside the objective: a chain and its decoder for the bound's own terms.
+  void prepare_loss() {
+    const bool learned = model_.variance == Variance::learned;
+    check(!learned || objective_.kind != LossKind::error, "model.variance=learned: objective ",
+          objective_.name,
+          " says nothing of variances; set train.objective to hybrid or bound, or model.variance "
+          "to small or large");
+    check(learned || objective_.kind != LossKind::hybrid,
+          "train.objective=hybrid: is for learned variances; set model.variance=learned or "
+          "train.objective=simple");
+    const Schedule& schedule = model_.schedule;
+    if (config_.train.draw == "loss-aware") {
+      check(schedule.steps > 0, "train.draw=loss-aware: needs a chain; ", schedule.name,
+            " is continuous, use antithetic");
+      loss_aware_.emplace(schedule.steps);
     }
-    return levels;
+    if (objective_.kind == LossKind::error) return;
+    chain_ = chain_path(schedule);
+    decoder_ = decoder_named(decoder_name(model_, ""), data_.levels, model_.variance, chain_);
+  }
+
+  Draws draw_levels(int64_t step) const {
+    const int64_t batch = config_.train.batch;
+    const std::string& how = config_.train.draw;
+    const RandomKey key{seed(), Stream::levels};
+    const double size = static_cast<double>(batch), offset = keyed_uniform(key, 0, step);
+    Draws draws;
+    for (int64_t i = 0; i < batch; ++i) {
+      const double place = static_cast<double>(i) / size;
+      if (loss_aware_) {
+        const LossAwareSteps::Draw draw = loss_aware_->draw(keyed_uniform(key, i, step));
+        draws.levels.push_back(model_.schedule.at(static_cast<double>(draw.step) /
+                                                  static_cast<double>(model_.schedule.steps)));
+        draws.weights.push_back(draw.weight);
+      } else if (how == "antithetic") {
+        draws.levels.push_back(objective_.draw(std::fmod(offset + place, 1.0)));
+      } else {
+        const double u = keyed_uniform(key, i, step);
+        draws.levels.push_back(objective_.draw(how == "stratified" ? place + u / size : u));
+      }
+    }
+    return draws;
+  }
+
+  /// 1..T of a chain.
+  int64_t chain_step(const Level& level) const {
+    return std::llround(level.t * static_cast<double>(model_.schedule.steps));
   }
 
   /// Hides the class of some examples, so that one network is also the unconditional model that
@@ -196,7 +240,8 @@ class Training {
     const Clock::time_point begun = Clock::now();
     const int64_t step = step_ + 1, batch = config_.train.batch, parts = config_.train.accumulate;
     LoadedBatch loaded = loader_->next();
-    const std::vector<Level> levels = draw_levels(step);
+    const Draws draws = draw_levels(step);
+    const std::vector<Level>& levels = draws.levels;
     std::vector<int64_t> places(static_cast<size_t>(batch));
     std::iota(places.begin(), places.end(), int64_t{0});
     const Tensor eps = keyed_normal({seed(), Stream::noise}, places, step, data_.shape).to(device_);
@@ -214,13 +259,19 @@ class Training {
       const Batch piece{all.x.narrow(0, first, count), part_of(all.condition, first, count)};
       const Levels piece_levels(levels.data() + first, static_cast<size_t>(count));
       const Tensor loss = piece_loss(piece, piece_levels, eps.narrow(0, first, count));  // [count]
-      (loss.sum() / static_cast<double>(batch)).backward();
+      Tensor total = loss.sum();
+      if (loss_aware_)
+        total = loss.dot(torch::tensor(at::ArrayRef<double>(draws.weights.data() + first,
+                                                            static_cast<size_t>(count)))
+                             .to(loss.options()));
+      (total / static_cast<double>(batch)).backward();
       const Tensor values = loss.detach().to(torch::kCPU, torch::kDouble).contiguous();
       losses.insert(losses.end(), values.data_ptr<double>(), values.data_ptr<double>() + count);
     }
     const double norm = optimiser_->gradient_norm();
-    const double loss =
-        std::accumulate(losses.begin(), losses.end(), 0.0) / static_cast<double>(batch);
+    double loss = 0;
+    for (size_t i = 0; i < losses.size(); ++i)
+      loss += losses[i] * (loss_aware_ ? draws.weights[i] : 1) / static_cast<double>(batch);
     if (!std::isfinite(norm) || !std::isfinite(loss)) {
       say(describe_non_finite({step, loaded, levels, losses}, *model_.network));
       return false;
@@ -231,6 +282,9 @@ class Training {
                      clip > 0 && norm > clip ? clip / norm : 1);
     step_ = step;
     state_.cursor = loaded.cursor;
+    if (loss_aware_)
+      for (size_t i = 0; i < losses.size(); ++i)
+        loss_aware_->record(chain_step(levels[i]), losses[i]);
     count(levels, losses, loss, norm);
     report(loss, seconds_since(begun));
     return true;
@@ -238,7 +292,16 @@ class Training {
 
   Tensor piece_loss(const Batch& piece, Levels levels, const Tensor& eps) {
     const PrecisionGuard guard(precision_, device_);
-    return denoising_loss(*model_.network, model_.parameterisation, objective_, piece, levels, eps);
+    Network& network = *model_.network;
+    if (objective_.kind == LossKind::error)
+      return denoising_loss(network, model_.parameterisation, objective_, piece, levels, eps);
+    std::vector<int64_t> places;  // in the chain's path, which begins at step T
+    for (const Level& level : levels) places.push_back(model_.schedule.steps - chain_step(level));
+    if (objective_.kind == LossKind::hybrid)
+      return hybrid_loss(network, model_.parameterisation, objective_, piece, chain_, places, eps,
+                         decoder_);
+    return vlb_loss(network, model_.parameterisation, piece, chain_, places, eps, model_.variance,
+                    decoder_);
   }
 
   void count(const std::vector<Level>& levels, const std::vector<double>& losses, double loss,
@@ -317,6 +380,7 @@ class Training {
     checkpoint.step = step_;
     checkpoint.config = portable_config(config_);
     checkpoint.data = to_json(model_.data);
+    if (loss_aware_) state_.level_sampler = loss_aware_->state();
     checkpoint.state = to_json(state_);
     checkpoint.tensors = optimiser_->tensors();
     save_checkpoint(request_.out, checkpoint, config_.checkpoint.keep);
@@ -327,6 +391,7 @@ class Training {
   void restore(const Checkpoint& checkpoint) {
     optimiser_->load(checkpoint.tensors);
     state_ = from_json<State>(checkpoint.state, request_.out);
+    if (loss_aware_) loss_aware_->restore(state_.level_sampler);
     step_ = saved_ = checkpoint.step;
   }
 
@@ -369,6 +434,9 @@ class Training {
   Dataset data_, held_out_;
   Model model_;
   Objective objective_;
+  Path chain_;  // of the bound's terms, where the objective has them
+  Decoder decoder_;
+  std::optional<LossAwareSteps> loss_aware_;
   std::optional<Optimiser> optimiser_;
   std::optional<Loader> loader_;
   State state_;

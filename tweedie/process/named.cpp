@@ -129,6 +129,14 @@ struct MinSnrOptions {
   }
 };
 
+struct HybridOptions {
+  double vlb_weight = 1e-3;
+  template <class Visit>
+  void fields(Visit&& visit) {
+    visit("vlb_weight", vlb_weight, "weight of the bound, which trains the variances");
+  }
+};
+
 struct EdmObjectiveOptions {
   double log_mean = -1.2, log_std = 1.2, sigma_data = 0.5;
   template <class Visit>
@@ -247,8 +255,17 @@ std::vector<Named<MakeObjective>> named_objectives() {
           "simple", "L_simple: every step alike",
           [](const NoOptions&) -> MakeObjective { return simple_objective; }),
       row<MakeObjective, NoOptions>(
-          "vlb", "the variational bound: best likelihood",
+          "vlb", "the variational bound's diffusion part: best likelihood",
           [](const NoOptions&) -> MakeObjective { return vlb_objective; }),
+      row<MakeObjective, NoOptions>(
+          "bound", "the whole bound of a chain, its decoder included, for any reverse variance",
+          [](const NoOptions&) -> MakeObjective { return bound_objective; }),
+      row<MakeObjective, HybridOptions>(
+          "hybrid", "L_simple and, for learned variances, the bound (improved DDPM)",
+          [](const HybridOptions& o) -> MakeObjective {
+            return
+                [o](const Schedule& schedule) { return hybrid_objective(schedule, o.vlb_weight); };
+          }),
       row<MakeObjective, MixedOptions>("mixed", "the bound and what pictures need, in shares",
                                        [](const MixedOptions& o) -> MakeObjective {
                                          return [o](const Schedule& schedule) {

@@ -75,6 +75,27 @@ Objective mixed_objective(const Schedule& schedule, double vlb_share) {
           }};
 }
 
+Objective hybrid_objective(const Schedule& schedule, double vlb_weight) {
+  check(schedule.steps >= 2, "objective hybrid: needs a chain of at least 2 steps; ", schedule.name,
+        schedule.steps == 0 ? " is continuous" : " has 1");
+  check(vlb_weight > 0 && std::isfinite(vlb_weight),
+        "objective hybrid: expected vlb_weight > 0, got ", vlb_weight);
+  Objective objective = simple_objective(schedule);
+  objective.name = "hybrid";
+  objective.kind = LossKind::hybrid;
+  objective.vlb_weight = vlb_weight;
+  return objective;
+}
+
+Objective bound_objective(const Schedule& schedule) {
+  check(schedule.steps >= 2, "objective bound: needs a chain of at least 2 steps; ", schedule.name,
+        schedule.steps == 0 ? " is continuous, use objective vlb" : " has 1");
+  Objective objective = simple_objective(schedule);
+  objective.name = "bound";
+  objective.kind = LossKind::bound;
+  return objective;
+}
+
 Objective min_snr_objective(const Schedule& schedule, double cap) {
   check(cap > 0, "objective min-snr: expected cap > 0, got ", cap);
   return {"min-snr", uniform_draw(schedule),

@@ -8,12 +8,17 @@
 
 namespace tweedie {
 
+/// What is made of a network's output: its weighted error; that and the bound's own term, whose
+/// gradient reaches a learned variance; or the bound alone.
+enum class LossKind { error, hybrid, bound };
+
 struct Objective {
   std::string name;
   std::function<Level(double u)> draw;  // inverse CDF of the training levels, u in [0, 1)
   std::function<double(const Level&)>
-      weight;             // on the mean over dimensions of the squared eps error
-  double vlb_weight = 0;  // weight of the bound's own term (chains with learned variance)
+      weight;  // on the mean over dimensions of the squared eps error; unused by `bound`
+  LossKind kind = LossKind::error;
+  double vlb_weight = 0;  // hybrid: of the bound's term, beside the weighted error
 };
 
 /// Every t alike, weight 1: L_simple.  Ho et al. 2020 (arXiv:2006.11239), eq. 14.
@@ -29,6 +34,14 @@ Objective vlb_objective(const Schedule& schedule);
 /// pictures are made (it is L_simple's weight under the cosine schedule: Kingma & Gao 2023,
 /// arXiv:2303.00848, table 1).
 Objective mixed_objective(const Schedule& schedule, double vlb_share = 0.5);
+
+/// L_simple + vlb_weight * the bound, for learned variances on a chain.  Nichol & Dhariwal 2021
+/// (arXiv:2102.09672), eq. 16.
+Objective hybrid_objective(const Schedule& schedule, double vlb_weight = 1e-3);
+
+/// The whole bound of a chain, its decoder included, for any reverse variance.  Ho et al. 2020
+/// (arXiv:2006.11239), eq. 5.
+Objective bound_objective(const Schedule& schedule);
 
 /// L_simple with weight min(SNR, cap) / SNR.  Hang et al. 2023 (arXiv:2303.09556), eq. 7.
 Objective min_snr_objective(const Schedule& schedule, double cap = 5);

@@ -61,7 +61,7 @@ printf 'The page is  %s/index.html\n' "$(cd "$demo" && pwd)"
 printf '
 What to try next:
   %s sample %s/run --out more.png -n 100 --seed 1 --steps 100
-  %s train --recipe %s --resume --budget 30m --out %s/run     the same run, trained for longer
+  %s train --out %s/run --resume --budget 30m     the same run, trained for longer
   %s list samplers                                   what else there is
   BUDGET=30m make demo                               a better model
-' "$tweedie" "$demo" "$tweedie" "$recipe" "$demo" "$tweedie"
+' "$tweedie" "$demo" "$tweedie" "$demo" "$tweedie"

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <memory>
 #include <sstream>
 
@@ -45,12 +46,12 @@ std::vector<Listed> entries_of(const std::string& kind, const Registry& registry
 int run_list(const std::string& kind, const std::string& json, const Registry& registry) {
   const std::vector<Listed> entries = entries_of(kind, registry);
   Json record = {{kind, Json::array()}};
+  size_t width = 0;
+  for (const Listed& entry : entries) width = std::max(width, entry.name.size());
   for (const Listed& entry : entries) {
     record[kind].push_back(
         {{"name", entry.name}, {"summary", entry.summary}, {"options", entry.options}});
-    say_result(json, entry.name +
-                         std::string(entry.name.size() < 20 ? 20 - entry.name.size() : 1, ' ') +
-                         entry.summary);
+    say_result(json, entry.name + std::string(width + 2 - entry.name.size(), ' ') + entry.summary);
     std::istringstream lines(entry.options);
     for (std::string line; std::getline(lines, line);) {
       const size_t start = line.find_first_not_of(' ');

@@ -136,7 +136,20 @@ void draw_series(cairo_t* cairo, const Series& series, const Axis& x, const Axis
   cairo_stroke(cairo);
 }
 
-void draw_legend(cairo_t* cairo, const LineChart& chart, double right, double top) {
+/// How many points of the chart lie in a box.
+int64_t points_in(const LineChart& chart, const Axis& x, const Axis& y, const Box& box) {
+  int64_t count = 0;
+  for (const Series& series : chart.series)
+    for (size_t i = 0; i < std::min(series.x.size(), series.y.size()); ++i) {
+      if (!x.shows(series.x[i]) || !y.shows(series.y[i])) continue;
+      const double px = x(series.x[i]) - box.x, py = y(series.y[i]) - box.y;
+      if (px >= 0 && px <= box.width && py >= 0 && py <= box.height) ++count;
+    }
+  return count;
+}
+
+/// In the corner where it hides the fewest points.
+void draw_legend(cairo_t* cairo, const LineChart& chart, const Axis& x, const Axis& y) {
   double width = 0;
   size_t rows = 0;
   for (const Series& series : chart.series) {
@@ -145,18 +158,28 @@ void draw_legend(cairo_t* cairo, const LineChart& chart, double right, double to
     ++rows;
   }
   if (rows == 0) return;
-  const double left = right - width - 34;
+  Box box{0, 0, width + 40, static_cast<double>(rows) * 17 + 8};
+  int64_t fewest = std::numeric_limits<int64_t>::max();
+  for (const double top : {y.to + 4, y.from - box.height - 4})
+    for (const double left : {x.to - box.width - 4, x.from + 4}) {
+      const int64_t hidden = points_in(chart, x, y, {left, top, box.width, box.height});
+      if (hidden >= fewest) continue;
+      fewest = hidden;
+      box.x = left;
+      box.y = top;
+    }
   cairo_set_source_rgba(cairo, 1, 1, 1, 0.85);
-  cairo_rectangle(cairo, left - 6, top, width + 40, static_cast<double>(rows) * 17 + 8);
+  cairo_rectangle(cairo, box.x, box.y, box.width, box.height);
   cairo_fill(cairo);
-  double y = top + 16;
+  const double left = box.x + 6;
+  double row = box.y + 16;
   for (size_t i = 0; i < chart.series.size(); ++i) {
     if (chart.series[i].name.empty()) continue;
     set_colour(cairo, series_colour(i));
     cairo_set_line_width(cairo, 3);
-    draw_line(cairo, left, y - 4, left + 22, y - 4);
-    draw_text(cairo, chart.series[i].name, left + 28, y, 11, 0);
-    y += 17;
+    draw_line(cairo, left, row - 4, left + 22, row - 4);
+    draw_text(cairo, chart.series[i].name, left + 28, row, 11, 0);
+    row += 17;
   }
 }
 
@@ -234,7 +257,7 @@ void Picture::line_chart(const LineChart& chart, const Box& box) {
   draw_axes(context.cairo, chart, x, y);
   for (size_t i = 0; i < chart.series.size(); ++i)
     draw_series(context.cairo, chart.series[i], x, y, series_colour(i));
-  draw_legend(context.cairo, chart, x.to - 4, y.to + 4);
+  draw_legend(context.cairo, chart, x, y);
 }
 
 void Picture::bar_chart(const BarChart& chart, const Box& box) {

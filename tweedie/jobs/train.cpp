@@ -367,10 +367,16 @@ class Training {
     if (!rates.empty()) optimiser_->swap_average(slowest);
     if (samples && !rates.empty()) write_sample_grid(model_, registry_, request_.out, step_, "ema");
     if (bound) {
-      Json line = {{"step", step_}, {"seconds", seconds_spent()}};
-      line.update(held_out_metrics(model_, held_out_));
-      append_metrics(request_.out, line);
-      say("held-out bound: " + line.dump());
+      const HeldOutBound found = held_out_bound(model_, held_out_);
+      const std::string key = "held_out_" + found.unit + "_per_dim";
+      append_metrics(request_.out, {{"step", step_},
+                                    {"seconds", seconds_spent()},
+                                    {key, found.value},
+                                    {key + "_error", found.error}});
+      char words[96];
+      std::snprintf(words, sizeof words, "step %lld: held-out bound %.3f +- %.3f %s/dim",
+                    static_cast<long long>(step_), found.value, found.error, found.unit.c_str());
+      say(words);
     }
     if (!rates.empty()) optimiser_->swap_average(slowest);
   }

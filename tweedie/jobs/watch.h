@@ -7,8 +7,14 @@
 
 namespace tweedie {
 
-/// The bound on `config.watch.held_out` examples, as the fields of a line of metrics.jsonl.
-Json held_out_metrics(const Model& model, const Dataset& held_out);
+/// A mean over held-out examples and its standard error, for each dimension.
+struct HeldOutBound {
+  double value, error;
+  std::string unit;  // bits, or nats for continuous data
+};
+
+/// The bound on `config.watch.held_out` examples.
+HeldOutBound held_out_bound(const Model& model, const Dataset& held_out);
 
 /// A picture of `config.watch.samples` samples, always of the same noise, as
 /// RUN/samples/step-STEP-NAME.png.

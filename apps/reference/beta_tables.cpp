@@ -1,7 +1,7 @@
 // Group A: tables of chains, and improved-diffusion's respaced ones from levels alone.
 #include <cmath>
 
-#include "peer_chains.h"
+#include "peer_tables.h"
 #include "schedule_cases.h"
 #include "tweedie/base/error.h"
 #include "tweedie/process/compat.h"

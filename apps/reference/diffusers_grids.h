@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "checker.h"
-#include "peer_chains.h"
+#include "peer_tables.h"
 
 namespace tweedie::reference {
 

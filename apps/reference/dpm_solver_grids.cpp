@@ -3,7 +3,7 @@
 #include <cmath>
 #include <map>
 
-#include "peer_chains.h"
+#include "peer_tables.h"
 #include "schedule_cases.h"
 #include "tweedie/base/error.h"
 #include "tweedie/process/compat.h"

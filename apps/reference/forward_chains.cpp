@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "forward_cases.h"
-#include "peer_chains.h"
+#include "peer_tables.h"
 #include "tweedie/base/error.h"
 #include "tweedie/process/compat.h"
 #include "tweedie/process/parameterisation.h"

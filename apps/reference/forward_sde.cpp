@@ -3,7 +3,7 @@
 #include <numbers>
 
 #include "forward_cases.h"
-#include "peer_chains.h"
+#include "peer_tables.h"
 #include "tweedie/base/error.h"
 #include "tweedie/process/posterior.h"
 #include "tweedie/process/sde.h"

@@ -1,4 +1,4 @@
-#include "peer_chains.h"
+#include "peer_tables.h"
 
 #include <algorithm>
 #include <charconv>

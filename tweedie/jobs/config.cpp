@@ -119,7 +119,7 @@ void set_option(Json& config, const std::string& assignment) {
     place = &(*place)[key];
   }
   const std::string text = assignment.substr(equals + 1);
-  Json value = Json::parse(text, nullptr, false);
+  Json value = parse_json(text);
   *place = value.is_discarded() ? Json(text) : std::move(value);
 }
 

@@ -100,7 +100,8 @@ TEST_CASE("the gradient's norm is that of all parameters, and a step scales what
   network.set_gradients(1, -2);
   CHECK(optimiser.gradient_norm() == doctest::Approx(std::sqrt(3 + 4 * 4.0)).epsilon(1e-12));
   optimiser.step(1, 0, 0.5);
-  CHECK(distance(optimiser.tensors().at("adam.m.b"), at::full({2, 2}, -0.1)) < 1e-8);
+  CHECK(distance(optimiser.tensors().at("adam.m.b"), at::full({2, 2}, -0.1)) <
+        5e-8);  // 1 - 0.9 in float32
   optimiser.zero_gradients();
   CHECK(optimiser.gradient_norm() == 0);
 }

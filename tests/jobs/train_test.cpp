@@ -3,6 +3,8 @@
 #include <cmath>
 #include <fstream>
 
+#include <ATen/Parallel.h>
+
 #include "tests/jobs/toy_run.h"
 #include "tweedie/jobs/evaluate.h"
 

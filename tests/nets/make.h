@@ -33,7 +33,7 @@ inline Json unet_options(const std::vector<int64_t>& shape, const Json& more = J
                   {"layers_per_block", 1},
                   {"norm_num_groups", 4},
                   {"sample_shape", shape}};
-  options.update(more);
+  if (!more.is_null()) options.update(more);
   return options;
 }
 

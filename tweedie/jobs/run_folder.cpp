@@ -61,7 +61,8 @@ double read_seconds_spent(const std::string& run) {
   if (!exists(path)) return 0;
   const Json budget = parse_json(read_file(path));
   check(
-      budget.is_object() && budget.contains("seconds_spent") && budget["seconds_spent"].is_number(),
+      budget.is_object() && budget.contains("seconds_spent") &&
+          budget["seconds_spent"].is_number() && budget["seconds_spent"].get<double>() >= 0,
       path, ": cannot be read; delete it to begin the budget anew");
   return budget["seconds_spent"];
 }

@@ -24,7 +24,15 @@ function(tweedie_library name)
   set_property(GLOBAL APPEND PROPERTY TWEEDIE_LIBRARIES ${name})
 endfunction()
 
-# tweedie_test(NAME SOURCES ... LINK ... [TORCH] [LABEL slow]): one doctest binary; CTest learns every case's name from it.
+# An executable would be compiled with -fPIE, which cannot use the libraries' precompiled header.
+function(tweedie_share_pch name)
+  set_target_properties(${name} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
+  target_compile_options(${name} PRIVATE -fPIC)
+  target_precompile_headers(${name} REUSE_FROM tweedie_pch)
+endfunction()
+
+# tweedie_test(NAME SOURCES ... LINK ... [TORCH] [LABEL slow]): one doctest binary, one test of CTest: starting LibTorch takes longer
+# than most cases do.  `NAME -ltc` lists the cases, `NAME -tc="..."` runs some.
 function(tweedie_test name)
   cmake_parse_arguments(ARG "TORCH" "LABEL" "SOURCES;LINK" ${ARGN})
   if(NOT ARG_LABEL)
@@ -35,10 +43,7 @@ function(tweedie_test name)
   target_link_libraries(${name} PRIVATE ${ARG_LINK} doctest::doctest tweedie_flags)
   target_compile_definitions(${name} PRIVATE TWEEDIE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   if(ARG_TORCH)
-    # An executable would be compiled with -fPIE, which cannot use the libraries' precompiled header.
-    set_target_properties(${name} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
-    target_compile_options(${name} PRIVATE -fPIC)
-    target_precompile_headers(${name} REUSE_FROM tweedie_pch)
+    tweedie_share_pch(${name})
   endif()
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES LABELS ${ARG_LABEL})

@@ -20,12 +20,12 @@ namespace fs = std::filesystem;
 struct Wrong {
   const char* what;
   std::vector<std::string> arguments;
-  const char* says;  // part of the message
+  std::string says;  // part of the message
 };
 
 /// OUT in an argument becomes a name inside the folder.
 void check_refused(const Wrong& wrong) {
-  CAPTURE(wrong.what);
+  INFO(std::string(wrong.what));
   const TemporaryFolder folder;
   std::vector<std::string> arguments = wrong.arguments;
   for (std::string& argument : arguments)
@@ -146,42 +146,175 @@ TEST_CASE("an output that cannot be written is refused before the work") {
   }
 }
 
-TEST_CASE("a full disk is an error, and earlier checkpoints stay whole") {
+TEST_CASE("files that are not what they should be are refused") {
+  const TemporaryFolder given;
+  const auto put = [&](const std::string& name, const std::string& bytes) {
+    std::ofstream(given / name, std::ios::binary) << bytes;
+    return given / name;
+  };
+  const std::string header("\0\0\x08\3\0\0\0\x09\0\0\0\2\0\0\0\2", 16);  // 9 images of 2 x 2
+  const std::string empty = put("empty", ""), text = put("text", "not what it says"),
+                    cut = put("cut-idx3-ubyte", header + "abc"),
+                    huge = put("huge-idx3-ubyte", header.substr(0, 4) + std::string(12, '\xff')),
+                    toml = put("broken.toml", "[train\n"),
+                    nested = put("nested.toml", "a = " + std::string(50000, '[')),
+                    model = put("a.safetensors", std::string("\x08\0\0\0\0\0\0\0{}      ", 16));
+  fs::create_directory(given / "pictures");
+  put("pictures/a.png", "no picture");
+  const auto train = [](const std::string& spec) {
+    return std::vector<std::string>{"train", "--data", spec, "--out", "OUT/run"};
+  };
+  const auto recipe = [](const std::string& path) {
+    return std::vector<std::string>{"train",   "--data",   "toy:rings", "--out",
+                                    "OUT/run", "--recipe", path};
+  };
+  const auto sample = [](const std::string& path) {
+    return std::vector<std::string>{"sample", path, "--out", "OUT/a.png"};
+  };
+  for (const Wrong& wrong : std::vector<Wrong>{
+           {"an empty IDX file", train("idx:" + empty), "is empty"},
+           {"a text as IDX", train("idx:" + text), "magic number"},
+           {"a truncated IDX file", train("idx:" + cut), "truncated"},
+           {"an IDX file of 2^96 bytes", train("idx:" + huge), "more than 8 GiB"},
+           {"no picture", train("images:" + (given / "pictures")), "neither a PNG nor a JPEG"},
+           {"a broken recipe", recipe(toml), "line 1"},
+           {"a recipe without end", recipe(nested), "not valid TOML"},
+           {"a folder as recipe", recipe(given.path()), "neither a file nor a recipe"},
+           {"an empty model", sample(empty), "at least 8"},
+           {"a text as model", sample(text), "truncated"},
+           {"tensors of something else", sample(model), "has no checksums"},
+           {"a text to describe", {"describe", text}, "text"}})
+    check_refused(wrong);
+}
+
+TEST_CASE("what a class or a batch cannot be is refused by number") {
+  // Images of 4 x 4 in three classes, and a U-Net of them, trained for two steps.
+  const TemporaryFolder given;
+  const auto put = [&](const std::string& name, const std::string& bytes) {
+    std::ofstream(given / name, std::ios::binary) << bytes;
+  };
+  put("train-images-idx3-ubyte",
+      std::string("\0\0\x08\3\0\0\0\x0c\0\0\0\4\0\0\0\4", 16) + std::string(12 * 16, 'x'));
+  put("train-labels-idx1-ubyte", std::string("\0\0\x08\1\0\0\0\x0c\0\1\2\0\1\2\0\1\2\0\1\2", 20));
+  const Outcome trained = run_program(
+      {"train", "--data", "idx:" + (given / "train-images-idx3-ubyte"), "--recipe", "fashion-mnist",
+       "--steps", "2", "--set", "data.conditional=true", "--set", "model.channels=8", "--set",
+       "model.multipliers=[1,1]", "--set", "train.batch=2", "--out", given / "run"});
+  REQUIRE_MESSAGE(trained.status == 0, trained.err);
+  const auto sample = [&](std::vector<std::string> more) {
+    std::vector<std::string> arguments = {"sample", given / "run", "--out", "OUT/a.png"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+  };
+  for (const Wrong& wrong : std::vector<Wrong>{
+           {"a class after the last", sample({"--class", "3"}), "class 3 is out of range"},
+           {"a class far away", sample({"--class", "4611686018427387904"}), "out of range"},
+           {"no samples", sample({"-n", "0"}), "1 or more"},
+           {"no steps", sample({"--steps", "0"}), "--steps"},
+           {"negative steps", sample({"--steps", "-5"}), "--steps"},
+           {"no batch", sample({"--batch", "0"}), "batch"}})
+    check_refused(wrong);
+  const Outcome last = run_program({"sample", given / "run", "--class", "2", "-n", "2", "--steps",
+                                    "2", "--out", given / "a.png"});
+  CHECK_MESSAGE(last.status == 0, last.err);
+}
+
+TEST_CASE("training that diverges says what to do and is no success") {
   const TemporaryFolder folder;
-  const std::string disk = folder / "disk";
-  fs::create_directory(disk);
-  if (mount("tmpfs", disk.c_str(), "tmpfs", 0, "size=4m") != 0) {
+  const Outcome outcome = run_program({"train", "--data", "toy:two-moons", "--recipe", "toy-2d",
+                                       "--steps", "20", "--set", "train.learning_rate=1e38",
+                                       "--set", "train.warmup=0", "--out", folder / "run"});
+  CAPTURE(outcome.err);
+  CHECK(outcome.status == 1);
+  CHECK(outcome.err.find("stopped: not finite again after 3 roll-backs") != std::string::npos);
+  CHECK(outcome.err.find("Lower train.learning_rate") != std::string::npos);
+  CHECK(outcome.out.find("trained") == std::string::npos);
+}
+
+namespace {
+
+/// A small disk of its own, or nothing where the process may not mount one.
+class SmallDisk {
+ public:
+  explicit SmallDisk(std::string path) : path_(std::move(path)) {
+    fs::create_directory(path_);
+    mounted_ = mount("tmpfs", path_.c_str(), "tmpfs", 0, "size=16m") == 0;
+  }
+  ~SmallDisk() {
+    if (mounted_) umount2(path_.c_str(), MNT_DETACH);
+  }
+  SmallDisk(const SmallDisk&) = delete;
+  SmallDisk& operator=(const SmallDisk&) = delete;
+  bool mounted() const { return mounted_; }
+  /// Leaves `bytes` free.
+  void fill_but(uintmax_t bytes) const {
+    std::ofstream filler(path_ + "/filler", std::ios::binary);
+    const std::string block(4096, 'x');
+    while (filler.flush() && fs::space(path_).available >= bytes + block.size()) filler << block;
+  }
+  void empty() const { fs::remove(path_ + "/filler"); }
+
+ private:
+  std::string path_;
+  bool mounted_;
+};
+
+std::string contents(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+}  // namespace
+
+TEST_CASE("a disk that is full while saving is an error, and earlier checkpoints stay whole") {
+  const TemporaryFolder folder;
+  const std::string run = folder / "disk/run";
+  const SmallDisk disk(folder / "disk");
+  if (!disk.mounted()) {
     MESSAGE("skipped: a small disk can only be mounted by root");
     return;
   }
-  const std::vector<std::string> train = {"train",       "--data", "toy:two-moons",
-                                          "--recipe",    "toy-2d", "--out",
-                                          disk + "/run", "--set",  "checkpoint.every=20"};
-  auto with = [&](std::vector<std::string> more) {
-    std::vector<std::string> all = train;
+  const auto train = [&](std::vector<std::string> more) {
+    std::vector<std::string> all = {"train",
+                                    "--data",
+                                    "toy:two-moons",
+                                    "--recipe",
+                                    "toy-2d",
+                                    "--out",
+                                    run,
+                                    "--set",
+                                    "checkpoint.every=20",
+                                    "--set",
+                                    "watch.log_every=10"};
     all.insert(all.end(), more.begin(), more.end());
     return run_program(all);
   };
-  const Outcome before = with({"--steps", "20"});
-  CAPTURE(before.err);
-  CHECK(before.status == 0);
-  {
-    std::ofstream filler(disk + "/filler", std::ios::binary);
-    const std::string block(65536, 'x');
-    while (filler << block) {
+  const Outcome before = train({"--steps", "20"});
+  REQUIRE_MESSAGE(before.status == 0, before.err);
+  const std::string newest = run + "/checkpoints/step-000000020.safetensors",
+                    bytes = contents(newest);
+  REQUIRE(bytes.size() > 1'000'000);
+  // Without a byte, where beginning fails; and with room for lines but not for a checkpoint, where
+  // saving at step 40 fails.
+  for (const uintmax_t room : {uintmax_t{0}, uintmax_t{200'000}}) {
+    CAPTURE(room);
+    disk.fill_but(room);
+    const Outcome full = train({"--steps", "60", "--resume"});
+    CAPTURE(full.err);
+    CHECK((full.status == 1 || full.status == 2));
+    const size_t message = full.err.find("tweedie: ");
+    REQUIRE(message != std::string::npos);
+    CHECK(full.err.find("No space left") != std::string::npos);
+    CHECK(line_count(full.err.substr(message)) == 1);
+    if (room > 0) CHECK(full.err.find("step-000000040") != std::string::npos);
+    CHECK(contents(newest) == bytes);
+    for (const std::string& file : folder.files()) {
+      CHECK(!file.ends_with(".partial"));
+      CHECK(file.find("step-000000040") == std::string::npos);
     }
+    disk.empty();
   }
-  const Outcome full = with({"--steps", "60", "--resume"});
-  CHECK((full.status == 1 || full.status == 2));
-  CAPTURE(full.err);
-  CHECK(full.err.find("No space left") != std::string::npos);
-  CHECK(full.err.find("tweedie: ") != std::string::npos);
-  fs::remove(disk + "/filler");
-  for (const auto& entry : fs::recursive_directory_iterator(disk))
-    CHECK(entry.path().extension() != ".tmp");
-  const Outcome after =
-      run_program({"sample", disk + "/run", "-n", "4", "--steps", "2", "--out", folder / "a.npy"});
-  CAPTURE(after.err);
-  CHECK(after.status == 0);
-  umount(disk.c_str());
+  const Outcome after = train({"--steps", "60", "--resume"});
+  CHECK_MESSAGE(after.status == 0, after.err);
+  CHECK(after.err.find("from step 20") != std::string::npos);
 }

@@ -172,17 +172,28 @@ TEST_CASE("a run that exists is not trained over, and continues when asked") {
             {"describe", folder / "run", "--json", "-"}))["config"]["train"]["steps"] == 70);
 }
 
-TEST_CASE("Ctrl-C saves and ends with 130") {
-  const TemporaryFolder folder;
-  const Outcome outcome = run_program(
-      {"train", "--data", "toy:rings", "--recipe", "toy-2d", "--steps", "100000000", "--set",
-       "watch.held_out_every=0", "--set", "watch.samples_every=0", "--out", folder / "run"},
-      3);
-  CAPTURE(outcome.err);
-  CHECK(outcome.status == 130);
-  CHECK(outcome.err.find("--resume") != std::string::npos);
-  const Json run = json_of(run_program({"describe", folder / "run", "--json", "-"}));
-  CHECK(!run["checkpoints"].empty());
+TEST_CASE("Ctrl-C and a polite kill save, end with 130, and the run goes on from there") {
+  for (const int signal : {SIGINT, SIGTERM}) {
+    const TemporaryFolder folder;
+    const Outcome outcome = run_program(
+        {"train", "--data", "toy:rings", "--recipe", "toy-2d", "--steps", "100000000", "--set",
+         "watch.held_out_every=0", "--set", "watch.samples_every=0", "--set", "watch.log_every=1",
+         "--out", folder / "run"},
+        [&] { return fs::exists(folder / "run/metrics.jsonl"); }, signal);
+    CAPTURE(outcome.err);
+    CHECK(outcome.status == 130);
+    CHECK(outcome.err.find("--resume") != std::string::npos);
+    const Json run = json_of(run_program({"describe", folder / "run", "--json", "-"}));
+    REQUIRE(run["checkpoints"].size() == 2);  // of the start, and of the step it was stopped at
+    const Json saved = json_of(run_program({"describe", run["checkpoints"][0], "--json", "-"}));
+    const int64_t step = saved["metadata"]["tweedie"]["step"];
+    CHECK(step == run["last_metrics"]["step"]);
+    const Outcome more = run_program(
+        {"train", "--out", folder / "run", "--resume", "--steps", std::to_string(step + 3)});
+    CHECK_MESSAGE(more.status == 0, more.err);
+    CHECK(more.err.find("from step " + std::to_string(step)) != std::string::npos);
+    for (const std::string& file : folder.files()) CHECK(!file.ends_with(".partial"));
+  }
 }
 
 TEST_CASE("the page is whole by itself") {
@@ -217,7 +228,8 @@ TEST_CASE("more steps than the chain has, and classes it does not know, are refu
       {{"-n", "0"}, "1 or more"},
       {{"--batch", "0"}, "batch"},
       {{"--sampler", "dimm"}, "did you mean 'ddim'?"},
-      {{"--set", "etta=1"}, "did you mean 'eta'?"},
+      {{"--sampler", "ddim", "--set", "etta=1"}, "did you mean 'eta'?"},
+      {{"--set", "etta=1"}, "known: variance, clip"},
       {{"--weights", "emma"}, "raw"}};
   for (const auto& [more, says] : wrong) {
     std::vector<std::string> arguments = {"sample", folder / "run", "--out", folder / "a.png"};

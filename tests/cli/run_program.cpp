@@ -28,7 +28,8 @@ std::string contents(const std::string& path) {
 
 }  // namespace
 
-Outcome run_program(const std::vector<std::string>& arguments, double interrupt_after) {
+Outcome run_program(const std::vector<std::string>& arguments,
+                    const std::function<bool()>& interrupt_when, int signal) {
   const TemporaryFolder said;
   const std::string out = said / "out", err = said / "err";
   std::vector<std::string> words = arguments;
@@ -46,12 +47,12 @@ Outcome run_program(const std::vector<std::string>& arguments, double interrupt_
     _exit(127);
   }
   if (child < 0) throw std::runtime_error("fork failed");
-  if (interrupt_after > 0) {
-    std::this_thread::sleep_for(std::chrono::duration<double>(interrupt_after));
-    kill(child, SIGINT);
-  }
   int status = 0;
-  waitpid(child, &status, 0);
+  bool sent = !interrupt_when;
+  while (waitpid(child, &status, sent ? 0 : WNOHANG) == 0) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    if ((sent = interrupt_when())) kill(child, signal);
+  }
   return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), contents(out),
           contents(err)};
 }

@@ -1,6 +1,8 @@
 // Runs the real program and keeps what it said.
 #pragma once
 
+#include <csignal>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -11,8 +13,10 @@ struct Outcome {
   std::string out, err;
 };
 
-/// Runs `tweedie` with the arguments; `signal_after` > 0 sends SIGINT after that many seconds.
-Outcome run_program(const std::vector<std::string>& arguments, double interrupt_after = 0);
+/// Runs `tweedie` with the arguments; sends SIGINT once `interrupt_when`, asked again and again,
+/// says true.
+Outcome run_program(const std::vector<std::string>& arguments,
+                    const std::function<bool()>& interrupt_when = {}, int signal = SIGINT);
 
 /// A folder that is removed with all its contents when the test ends.
 class TemporaryFolder {

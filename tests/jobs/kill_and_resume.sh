@@ -1,40 +1,47 @@
 #!/bin/bash
 # Kills training with SIGKILL at random times and resumes it, until it is done: the last checkpoint must equal, byte for byte,
-# that of a run which nothing disturbed.  Usage: kill_and_resume.sh TWEEDIE KILLS [train options...]
+# that of a run which nothing disturbed.  Every resume must succeed.  Usage: kill_and_resume.sh TWEEDIE KILLS [train options...]
 set -euo pipefail
 tweedie=$1 kills=$2
 shift 2
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-RANDOM=${SEED:-$$}
-echo "seed $RANDOM"
+seed=${SEED:-$$}
+RANDOM=$seed
+fail() { echo "seed $seed: $*" >&2; exit 1; }
 
 started=$(date +%s%N)
-"$tweedie" train --out "$scratch/whole" "$@" 2>"$scratch/whole.log" || { cat "$scratch/whole.log"; exit 1; }
+"$tweedie" train --out "$scratch/whole" "$@" 2>"$scratch/whole.log" >"$scratch/out" || { cat "$scratch/whole.log" >&2; fail "the undisturbed run"; }
 milliseconds=$((($(date +%s%N) - started) / 1000000))
+last=$(ls "$scratch/whole/checkpoints" | tail -n 1)
 
-killed=0 runs=0
+compare() {
+  [ "$(ls "$scratch/cut/checkpoints")" = "$(ls "$scratch/whole/checkpoints")" ] || fail "other checkpoints: $(ls "$scratch/cut/checkpoints")"
+  cmp "$scratch/whole/checkpoints/$last" "$scratch/cut/checkpoints/$last" || fail "another end"
+  cmp <(cut -d, -f1 "$scratch/whole/metrics.jsonl") <(cut -d, -f1 "$scratch/cut/metrics.jsonl") || fail "other steps in metrics.jsonl"
+  [ -z "$(find "$scratch/cut" -name '*.partial')" ] || fail "half-written: $(find "$scratch/cut" -name '*.partial')"
+}
+
+killed=0 runs=0 resumed=0
 while :; do
   runs=$((runs + 1))
-  [ "$runs" -le $((kills * 20)) ] || { echo "no progress in $runs runs" >&2; exit 1; }
-  setsid "$tweedie" train --out "$scratch/cut" --resume "$@" 2>"$scratch/cut.log" &
+  [ "$runs" -le $((kills * 20)) ] || fail "no progress in $runs runs"
+  "$tweedie" train --out "$scratch/cut" --resume "$@" 2>"$scratch/cut.log" >"$scratch/out" &
   child=$!
   if [ "$killed" -lt "$kills" ]; then
-    # From before the first step to about a fifth of the whole run: every part of a run is hit.
-    pause=$((RANDOM % (milliseconds / 5 + 200)))
+    # From before the first step to about a quarter of the whole run: every part of a run is hit.
+    pause=$((RANDOM % (milliseconds / 4 + 300)))
     sleep "$(printf '%d.%03d' $((pause / 1000)) $((pause % 1000)))"
-    if kill -9 "$child" 2>/dev/null; then
-      wait "$child" 2>/dev/null || status=$?
-      if [ "${status:-0}" -eq 137 ]; then killed=$((killed + 1)); continue; fi
-    fi
+    kill -9 "$child" 2>/dev/null || :
   fi
-  wait "$child" 2>/dev/null && status=0 || status=$?
-  [ "$status" -eq 0 ] || { echo "resuming ended with status $status:" >&2; cat "$scratch/cut.log" >&2; exit 1; }
+  status=0
+  wait "$child" 2>/dev/null || status=$?
+  grep -q '^.*continuing .* from step [1-9]' "$scratch/cut.log" && resumed=$((resumed + 1))
+  if [ "$status" -eq 137 ]; then killed=$((killed + 1)); continue; fi
+  [ "$status" -eq 0 ] || { cat "$scratch/cut.log" >&2; fail "resuming ended with status $status"; }
+  compare
   [ "$killed" -ge "$kills" ] && break
   rm -rf "$scratch/cut"  # done before it was killed often enough: once more from the start
 done
-
-last=$(ls "$scratch/whole/checkpoints" | tail -n 1)
-cmp "$scratch/whole/checkpoints/$last" "$scratch/cut/checkpoints/$last"
-[ "$(ls "$scratch/cut/checkpoints" | grep -c .)" -eq "$(ls "$scratch/whole/checkpoints" | grep -c .)" ]
-echo "killed $killed times in $runs runs; $last is the same byte for byte"
+[ "$resumed" -ge $((kills / 4)) ] || fail "only $resumed of $runs runs went on from a step: the kills came too early"
+echo "seed $seed: killed $killed times in $runs runs, $resumed of which went on from a checkpoint; $last is the same byte for byte"

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <concepts>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -44,25 +45,36 @@ constexpr const char* type_in_words() {
   else if constexpr (std::same_as<T, std::string>) return "a text";
   else if constexpr (std::same_as<T, std::vector<int64_t>>) return "a list of whole numbers";
   else if constexpr (std::same_as<T, std::vector<double>>) return "a list of numbers";
+  else if constexpr (std::same_as<T, std::vector<std::string>>) return "a list of texts";
   else return "a table";
+}
+
+/// A whole number that 64 bits with a sign hold.
+inline bool is_whole(const Json& value) {
+  return value.is_number_unsigned() ? value.get<uint64_t>() <= uint64_t{INT64_MAX} : value.is_number_integer();
 }
 
 template <class T>
 bool has_type(const Json& value) {
   if constexpr (std::same_as<T, Json>) return true;
   else if constexpr (std::same_as<T, bool>) return value.is_boolean();
-  else if constexpr (std::integral<T>) return value.is_number_integer();
+  else if constexpr (std::integral<T>) return is_whole(value);
   else if constexpr (std::floating_point<T>) return value.is_number();
   else if constexpr (std::same_as<T, std::string>) return value.is_string();
   else if constexpr (std::same_as<T, std::vector<int64_t>>) {
     if (!value.is_array()) return false;
     for (const Json& item : value)
-      if (!item.is_number_integer()) return false;
+      if (!is_whole(item)) return false;
     return true;
   } else if constexpr (std::same_as<T, std::vector<double>>) {
     if (!value.is_array()) return false;
     for (const Json& item : value)
       if (!item.is_number()) return false;
+    return true;
+  } else if constexpr (std::same_as<T, std::vector<std::string>>) {
+    if (!value.is_array()) return false;
+    for (const Json& item : value)
+      if (!item.is_string()) return false;
     return true;
   } else return value.is_object();
 }

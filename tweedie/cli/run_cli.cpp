@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <exception>
 #include <iostream>
+#include <sstream>
 
 #include <c10/util/Exception.h>
 
@@ -38,9 +39,12 @@ std::string unknown_argument(const CLI::App& app, const std::string& what) {
   const CLI::App& command = given.empty() ? app : *given.front();
   const std::string help =
       "; see `tweedie " + (given.empty() ? "" : command.get_name() + " ") + "--help`";
+  // CLI11 lists what was left over, an option's value perhaps before it.
   const size_t colon = what.rfind(": ");
-  std::string word = colon == std::string::npos ? what : what.substr(colon + 2);
-  word = word.substr(0, word.find(' '));
+  std::istringstream words(colon == std::string::npos ? what : what.substr(colon + 2));
+  std::string word;
+  for (std::string next; words >> next;)
+    if (word.empty() || (word.rfind("--", 0) != 0 && next.rfind("--", 0) == 0)) word = next;
   if (word.rfind("--", 0) != 0) return "unexpected argument '" + word + "'" + help;
   word = word.substr(0, word.find('='));
   std::vector<std::string> names;

@@ -13,7 +13,7 @@
 namespace tweedie {
 namespace {
 
-constexpr int kInterrupted = 130;
+constexpr int kInterrupted = 130, kDiverged = 1;
 
 struct TrainOptions {
   std::string data, out, recipe, budget, device = "auto";
@@ -74,7 +74,9 @@ int run_train(const TrainOptions& options, const Registry& registry) {
   hooks.log = [&](const std::string& line) { progress.say(line); };
   hooks.progress = [&](const TrainProgress& p) { progress.update(progress_line(p)); };
   hooks.interrupted = &InterruptGuard::interrupted;
-  if (train(request, registry, hooks) == TrainEnd::interrupted) {
+  const TrainEnd end = train(request, registry, hooks);
+  if (end == TrainEnd::diverged) return kDiverged;  // the log said where and what to do
+  if (end == TrainEnd::interrupted) {
     progress.say("interrupted; saved. Continue with: tweedie train --out " + options.out +
                  " --resume");
     return kInterrupted;

@@ -13,7 +13,7 @@ void add_option(Json& options, const std::string& text, const std::string& spec)
         "' is not key=value", kForm);
   const std::string key = text.substr(0, equals), value = text.substr(equals + 1);
   check(!options.contains(key), "data '", spec, "': '", key, "' is given twice");
-  const Json parsed = Json::parse(value, nullptr, false);
+  const Json parsed = parse_json(value);
   options[key] = parsed.is_discarded() ? Json(value) : parsed;
 }
 

@@ -11,6 +11,8 @@
 namespace tweedie {
 namespace {
 
+constexpr int64_t kMaxBatch = 1 << 20;
+
 Json to_json_value(const toml::node& node, const std::string& where) {
   if (const auto* table = node.as_table()) {
     Json out = Json::object();
@@ -66,6 +68,8 @@ void check_train(const TrainConfig& train) {
   positive(train.steps, "train.steps");
   positive(train.batch, "train.batch");
   positive(train.accumulate, "train.accumulate");
+  check(train.batch <= kMaxBatch, "train.batch: expected at most ", kMaxBatch, ", got ",
+        train.batch);
   check(train.accumulate <= train.batch, "train.accumulate: cannot split a batch of ", train.batch,
         " into ", train.accumulate, " parts; lower it or raise train.batch");
   check(std::isfinite(train.learning_rate) && train.learning_rate > 0,
@@ -74,7 +78,7 @@ void check_train(const TrainConfig& train) {
   decay_rate(train.beta1, "train.beta1");
   decay_rate(train.beta2, "train.beta2");
   not_negative(train.weight_decay, "train.weight_decay");
-  check(train.epsilon > 0, "train.epsilon: expected a positive number, got ", train.epsilon);
+  check(std::isfinite(train.epsilon) && train.epsilon > 0, "train.epsilon: expected a positive number, got ", train.epsilon);
   not_negative(static_cast<double>(train.warmup), "train.warmup");
   one_of(train.decay, "train.decay", {"constant", "linear", "cosine"});
   check(train.decay_from >= 0 && train.decay_from < 1,
@@ -118,7 +122,7 @@ void set_option(Json& config, const std::string& assignment) {
     place = &(*place)[key];
   }
   const std::string text = assignment.substr(equals + 1);
-  Json value = Json::parse(text, nullptr, false);
+  Json value = parse_json(text);
   *place = value.is_discarded() ? Json(text) : std::move(value);
 }
 

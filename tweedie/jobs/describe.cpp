@@ -20,7 +20,7 @@ namespace fs = std::filesystem;
 
 /// Texts that hold JSON are shown as what they hold.
 Json parsed(const std::string& text) {
-  Json value = Json::parse(text, nullptr, false);
+  Json value = parse_json(text);
   return value.is_object() || value.is_array() || value.is_number() ? value : Json(text);
 }
 
@@ -54,7 +54,7 @@ Json last_metrics(const std::string& run) {
   std::ifstream file(fs::path(run) / "metrics.jsonl");
   Json last = Json::object();
   for (std::string line; std::getline(file, line);) {
-    const Json record = Json::parse(line, nullptr, false);
+    const Json record = parse_json(line);
     if (record.is_object()) last.update(record);
   }
   return last;

@@ -10,6 +10,8 @@
 namespace tweedie {
 namespace {
 
+constexpr double kMaxValues = 1 << 30;  // of one example
+
 /// The options of a plug-in: its table without the keys that the job itself reads.
 Json without(Json table, std::initializer_list<const char*> keys) {
   for (const char* key : keys) table.erase(key);
@@ -35,17 +37,17 @@ Variance variance_named(const std::string& name) {
 }
 
 /// The prefix under which a checkpoint keeps the weights asked for.
-std::string weights_prefix(const Checkpoint& checkpoint, const std::string& weights,
+std::string weights_prefix(const std::vector<double>& rates, const std::string& weights,
                            const std::string& path) {
   if (weights == "raw") return "weights";
   std::string known = "raw";
   std::string slowest;
   double largest = -1;
-  for (const Json& rate : checkpoint.config["train"]["ema"]) {
-    const std::string name = "ema." + rate.dump();
+  for (const double rate : rates) {
+    const std::string name = "ema." + Json(rate).dump();
     known += ", " + name;
-    if (rate.get<double>() > largest) {
-      largest = rate.get<double>();
+    if (rate > largest) {
+      largest = rate;
       slowest = name;
     }
     if (weights == name) return name;
@@ -69,6 +71,12 @@ std::string crc_of(const torch::nn::Module& network) {
 }  // namespace
 
 Model build_model(const RunConfig& config, const DataShape& data, const Registry& registry) {
+  double values = 1;
+  for (const int64_t size : data.shape) values *= size >= 1 ? static_cast<double>(size) : 0;
+  check(!data.shape.empty() && values >= 1 && values <= kMaxValues, "data: an example of shape ",
+        Json(data.shape).dump(), " cannot be; expected sizes of 1 or more, at most 2^30 values in all");
+  check(data.levels >= 0 && data.levels <= 65536, "data: expected levels from 0 to 65536, got ",
+        data.levels);
   Model model;
   model.config = config;
   model.data = data;
@@ -105,7 +113,7 @@ Model load_model(const std::string& path, const Registry& registry, const std::s
   }
   Model model =
       build_model(make_config(found->config), from_json<DataShape>(found->data, path), registry);
-  model.weights = weights_prefix(*found, weights, path);
+  model.weights = weights_prefix(model.config.train.ema, weights, path);
   model.step = found->step;
   torch::NoGradGuard no_grad;
   for (auto& parameter : model.network->named_parameters()) {

@@ -97,7 +97,7 @@ std::string inlined(const Picture& picture, const std::string& prefix) {
 }
 
 Json read_object(const std::string& path) {
-  const Json value = Json::parse(read_file(path, size_t{64} << 20), nullptr, false);
+  const Json value = parse_json(read_file(path, size_t{64} << 20));
   check(value.is_object(), path, ": expected one JSON object, as `--json` writes it");
   return value;
 }
@@ -129,7 +129,7 @@ std::vector<Json> metrics_of(const std::string& run) {
   std::vector<Json> lines;
   std::ifstream file(fs::path(run) / "metrics.jsonl");
   for (std::string line; std::getline(file, line);) {
-    Json record = Json::parse(line, nullptr, false);
+    Json record = parse_json(line);
     if (record.is_object()) lines.push_back(std::move(record));
   }
   check(!lines.empty(), run,

@@ -46,7 +46,7 @@ void write_config(const std::string& run, const RunConfig& config) {
 
 Json read_config(const std::string& run) {
   const std::string path = in_run(run, "config.json");
-  Json config = Json::parse(read_file(path), nullptr, false);
+  Json config = parse_json(read_file(path));
   check(config.is_object(), path,
         ": is not the configuration of a run; restore it or start the run again");
   return config;
@@ -59,9 +59,10 @@ void write_seconds_spent(const std::string& run, double seconds) {
 double read_seconds_spent(const std::string& run) {
   const std::string path = in_run(run, "budget.json");
   if (!exists(path)) return 0;
-  const Json budget = Json::parse(read_file(path), nullptr, false);
+  const Json budget = parse_json(read_file(path));
   check(
-      budget.is_object() && budget.contains("seconds_spent") && budget["seconds_spent"].is_number(),
+      budget.is_object() && budget.contains("seconds_spent") &&
+          budget["seconds_spent"].is_number() && budget["seconds_spent"].get<double>() >= 0,
       path, ": cannot be read; delete it to begin the budget anew");
   return budget["seconds_spent"];
 }
@@ -80,7 +81,7 @@ void truncate_metrics(const std::string& run, int64_t step) {
   std::istringstream lines(read_file(path));
   std::string kept;
   for (std::string line; std::getline(lines, line);) {
-    const Json record = Json::parse(line, nullptr, false);
+    const Json record = parse_json(line);
     if (!record.is_object() || record.value("step", int64_t{-1}) > step) continue;
     kept += line + "\n";
   }

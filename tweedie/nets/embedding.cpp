@@ -3,6 +3,8 @@
 #include <cmath>
 #include <numbers>
 
+#include "tweedie/base/error.h"
+
 namespace tweedie {
 
 Tensor positional_features(const Tensor& label, const PositionalOptions& options) {
@@ -25,6 +27,21 @@ Tensor fourier_features(const Tensor& x, const std::vector<int64_t>& powers) {
     parts.push_back(angle.cos());
   }
   return at::cat(parts, 1);
+}
+
+Tensor class_rows(const Tensor& label, int64_t classes, const Tensor& x, const std::string& network) {
+  if (!label.defined()) return at::full({x.size(0)}, classes, at::TensorOptions().dtype(at::kLong).device(x.device()));
+  check(label.numel() == x.size(0), network, ": got ", label.numel(), " class labels for ", x.size(0), " examples");
+  if (label.numel() == 0) return label;
+  const int64_t least = label.min().item<int64_t>(), most = label.max().item<int64_t>();
+  check(least >= 0 && most <= classes, network, ": there is no class ", least < 0 ? least : most, "; expected 0 to ", classes - 1,
+        ", or ", classes, " for none");
+  return label;
+}
+
+void check_fourier_powers(const std::vector<int64_t>& powers) {
+  for (const int64_t power : powers)
+    check(power >= -10 && power <= 20, "model.fourier_features: expected powers in -10..20, got ", power);
 }
 
 }  // namespace tweedie

@@ -1,6 +1,9 @@
 // What a network is told of the noise, as features.
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include <torch/types.h>
 
 namespace tweedie {
@@ -18,5 +21,12 @@ Tensor positional_features(const Tensor& label, const PositionalOptions& options
 
 /// x and, for each power n, sin(2^n pi x) and cos(2^n pi x), along dimension 1.  Kingma et al. 2021 (arXiv:2107.00630), appendix C.
 Tensor fourier_features(const Tensor& x, const std::vector<int64_t>& powers);
+
+/// Rows of the embedding of `classes` classes and "no class": `label` [B], or "no class" everywhere if it is undefined.  Throws Error,
+/// naming the network, on another number of labels or a class that there is not.
+Tensor class_rows(const Tensor& label, int64_t classes, const Tensor& x, const std::string& network);
+
+/// Throws Error if a power of fourier_features is not usable.
+void check_fourier_powers(const std::vector<int64_t>& powers);
 
 }  // namespace tweedie

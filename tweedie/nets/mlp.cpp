@@ -9,6 +9,8 @@
 namespace tweedie {
 namespace {
 
+constexpr int64_t kMaxWidth = 1 << 16;  // a layer between more has over 17 GB of weights
+
 struct MlpOptions {
   int64_t width = 128;
   int64_t blocks = 3;
@@ -45,9 +47,11 @@ class Mlp : public Network {
   explicit Mlp(const MlpOptions& o) : options_(o) {
     check(o.sample_shape.size() == 1, "mlp: is for vectors [D]; this data has shape ", Json(o.sample_shape).dump(),
           "; use model.network=unet");
-    check(o.width >= 1, "model.width: expected 1 or more, got ", o.width);
+    check(o.sample_shape[0] >= 1, "mlp: a vector has at least 1 dimension, got ", o.sample_shape[0]);
+    check(o.width >= 1 && o.width <= kMaxWidth, "model.width: expected 1 to ", kMaxWidth, ", got ", o.width);
+    check_fourier_powers(o.fourier_features);
     check(o.blocks >= 1, "model.blocks: expected 1 or more, got ", o.blocks);
-    check(o.time_channels >= 2, "model.time_channels: expected 2 or more, got ", o.time_channels);
+    check(o.time_channels >= 2 && o.time_channels <= kMaxWidth, "model.time_channels: expected 2 to ", kMaxWidth, ", got ", o.time_channels);
     const int64_t dims = o.sample_shape[0];
     input_ = register_module(
         "input", torch::nn::Linear(dims * (1 + 2 * static_cast<int64_t>(o.fourier_features.size())), o.width));
@@ -67,9 +71,7 @@ class Mlp : public Network {
 
   Tensor forward(const Tensor& x, const Tensor& c_noise, const Condition& condition) override {
     Tensor time = time_(positional_features(c_noise, {options_.time_channels}).to(x.scalar_type()));
-    if (class_embedding_)
-      time = time + class_embedding_(condition.label.defined() ? condition.label
-                                                               : at::full({x.size(0)}, options_.classes, at::kLong).to(x.device()));
+    if (class_embedding_) time = time + class_embedding_(class_rows(condition.label, options_.classes, x, "mlp"));
     time = at::silu(time);
     Tensor h = input_(tweedie::fourier_features(x, options_.fourier_features));
     for (Residual& block : blocks_) h = block(h, time);

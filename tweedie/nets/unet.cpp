@@ -53,21 +53,30 @@ struct UnetOptions {
   }
 };
 
+constexpr int64_t kMaxChannels = 1 << 14;  // a convolution between more has over 9 GB of weights
+
+/// A size after downsampling: padded on all sides it is rounded up, right and below alone it is rounded down.
+int64_t halved(int64_t size, int64_t padding) { return padding == 0 ? size / 2 : (size + 1) / 2; }
+
 void check_options(const UnetOptions& o) {
   check(o.sample_shape.size() == 3, "unet: is for images [C, H, W]; this data has shape ", Json(o.sample_shape).dump(),
         "; use model.network=mlp");
-  check(o.channels >= 1, "model.channels: expected 1 or more, got ", o.channels);
+  check(o.channels >= 1 && o.channels <= kMaxChannels, "model.channels: expected 1 to ", kMaxChannels, ", got ", o.channels);
   check(!o.multipliers.empty(), "model.multipliers: expected at least one stage, got []");
-  for (const int64_t m : o.multipliers) check(m >= 1, "model.multipliers: expected 1 or more, got ", m);
+  for (const int64_t m : o.multipliers)
+    check(m >= 1 && m <= kMaxChannels / o.channels, "model.multipliers: expected 1 or more, and at most ", kMaxChannels,
+          " channels; got ", m);
   check(o.layers_per_block >= 1, "model.layers_per_block: expected 1 or more, got ", o.layers_per_block);
   check(o.dropout >= 0 && o.dropout < 1, "model.dropout: expected a rate in [0, 1), got ", o.dropout);
   check(o.resnet_time_scale_shift == "default" || o.resnet_time_scale_shift == "scale_shift",
         "model.resnet_time_scale_shift: expected default or scale_shift, got '", o.resnet_time_scale_shift, "'");
-  for (const int64_t power : o.fourier_features)
-    check(power >= -10 && power <= 20, "model.fourier_features: expected powers in -10..20, got ", power);
-  const int64_t smallest = std::min(o.sample_shape[1], o.sample_shape[2]);
-  check(o.multipliers.size() < 2 || (smallest - 1) >> (o.multipliers.size() - 2) >= 1, "model.multipliers: ", o.multipliers.size(),
-        " stages halve images of ", o.sample_shape[1], " x ", o.sample_shape[2], " away; use fewer");
+  check(o.norm_eps > 0, "model.norm_eps: expected a positive number, got ", o.norm_eps);
+  check_fourier_powers(o.fourier_features);
+  for (const int64_t size : o.sample_shape) check(size >= 1, "unet: an image has at least 1 channel, row and column, got ", size);
+  int64_t smallest = std::min(o.sample_shape[1], o.sample_shape[2]);
+  for (size_t i = 1; i < o.multipliers.size(); ++i, smallest = halved(smallest, o.downsample_padding))
+    check(smallest >= 2, "model.multipliers: ", o.multipliers.size(), " stages halve images of ", o.sample_shape[1], " x ",
+          o.sample_shape[2], " away; use fewer");
 }
 
 struct TimeEmbeddingImpl : torch::nn::Module {
@@ -111,7 +120,7 @@ class Unet : public Network {
       if (i + 1 < stages) {
         stage->add_down(width, block);
         skips.push_back(width);
-        height = (height + 1) / 2;
+        height = halved(height, o.downsample_padding);
       }
       down_.push_back(stage);
     }
@@ -142,7 +151,7 @@ class Unet : public Network {
   Tensor forward(const Tensor& x, const Tensor& c_noise, const Condition& condition) override {
     const Tensor label = positional_features(c_noise, {options_.channels, options_.flip_sin_to_cos, options_.freq_shift});
     Tensor time = time_embedding_(label.to(x.scalar_type()));
-    if (class_embedding_) time = time + class_embedding_(labels(condition, x));
+    if (class_embedding_) time = time + class_embedding_(class_rows(condition.label, options_.classes, x, "unet"));
     const Pass pass{at::silu(time), seed, step};
 
     Tensor h = conv_in_(tweedie::fourier_features(x, options_.fourier_features));
@@ -184,13 +193,6 @@ class Unet : public Network {
     torch::nn::ModuleList list;
     for (const Stage& stage : stages) list->push_back(stage);
     register_module(name, list);
-  }
-
-  Tensor labels(const Condition& condition, const Tensor& x) const {
-    if (!condition.label.defined())
-      return at::full({x.size(0)}, options_.classes, at::TensorOptions().dtype(at::kLong).device(x.device()));
-    check(condition.label.size(0) == x.size(0), "unet: got ", condition.label.size(0), " class labels for ", x.size(0), " examples");
-    return condition.label;
   }
 
   void list_zero_initialised() {

@@ -59,7 +59,7 @@ Tensor ResnetImpl::forward(const Tensor& x, const Pass& pass) {
 }
 
 PixelAttentionImpl::PixelAttentionImpl(int64_t channels, const BlockOptions& options) : options_(options) {
-  check(options.head_channels == 0 || channels % options.head_channels == 0, "model.attention_head_dim: ", channels,
+  check(options.head_channels == 0 || (options.head_channels > 0 && channels % options.head_channels == 0), "model.attention_head_dim: ", channels,
         " channels cannot be divided into heads of ", options.head_channels, "; choose a divisor, or 0 for one head");
   heads_ = options.head_channels == 0 ? 1 : channels / options.head_channels;
   group_norm_ = register_module("group_norm", norm_of(channels, options));

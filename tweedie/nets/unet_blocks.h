@@ -59,7 +59,7 @@ struct PixelAttentionImpl : torch::nn::Module {
 };
 TORCH_MODULE(PixelAttention);
 
-/// A convolution of stride 2; odd sizes are rounded up.
+/// A convolution of stride 2; odd sizes are rounded up, with padding 0 down.
 struct DownsampleImpl : torch::nn::Module {
   DownsampleImpl(int64_t channels, int64_t padding);
   Tensor forward(const Tensor& x);

@@ -58,7 +58,7 @@ TEST_CASE("an interpolated chain's bound is that of any schedule with its ends")
   double found =
       0;  // Simpson's rule on every interval of the chain, whose cubics are smooth inside
   for (int i = 0; i < 999; ++i)
-    for (const auto [part, factor] : {std::pair{1e-9, 1.0}, {0.5, 4.0}, {1 - 1e-9, 1.0}}) {
+    for (const auto& [part, factor] : {std::pair{1e-9, 1.0}, {0.5, 4.0}, {1 - 1e-9, 1.0}}) {
       const Level l = vlb.draw((i + part) / 999);
       found += factor / 6 / 999 * vlb.weight(l) * eps_floor(l, 0.25);
     }

@@ -48,8 +48,20 @@ double gap(const Schedule& chain, double data_var, const ModelVar& model_var) {
   return nats - 0.5 * std::log(2 * std::numbers::pi * std::numbers::e * data_var);
 }
 
+/// The linear chain rescaled by 1000/T, each beta cut at 0.999 by itself: what field measurements
+/// of these excesses were made with.
+Schedule cut_linear_chain(int64_t steps) {
+  std::vector<double> betas(static_cast<size_t>(steps));
+  for (int64_t i = 0; i < steps; ++i) {
+    const double part = static_cast<double>(i) / static_cast<double>(steps - 1);
+    betas[static_cast<size_t>(i)] =
+        std::min(0.999, (1e-4 + part * (0.02 - 1e-4)) * 1000 / static_cast<double>(steps));
+  }
+  return chain_from_betas("linear, cut", betas);
+}
+
 double excess_of_large_variance(int64_t steps) {
-  return gap(cosine_chain(steps), 0.25,
+  return gap(cut_linear_chain(steps), 0.25,
              [](const Level& s, const Level& t, double) { return posterior(s, t).var_large; });
 }
 
@@ -100,12 +112,13 @@ TEST_CASE("the bound's excess with variance beta falls as 1/T") {
 
 TEST_CASE("the bound's excess with clipped beta-tilde does not vanish") {
   const auto excess = [](int64_t steps) {
-    const Schedule chain = cosine_chain(steps);
+    const Schedule chain = linear_chain(steps);
     const double floor = posterior(step_of(chain, 1), step_of(chain, 2)).var;
     return gap(chain, 0.25, [floor](const Level& s, const Level& t, double) {
       return s.sigma == 0 ? floor : posterior(s, t).var;
     });
   };
   CHECK(excess(1000) == doctest::Approx(0.57).epsilon(0.02));
-  CHECK(excess(20000) > 0.48);
+  CHECK(excess(4000) == doctest::Approx(0.487).epsilon(2e-3));
+  CHECK(excess(100000) > 0.44);  // 0.4454: it levels off
 }

@@ -49,7 +49,14 @@ double gap(const Schedule& chain, double data_var, const ModelVar& model_var) {
 }
 
 double excess_of_large_variance(int64_t steps) {
-  return gap(cosine_chain(steps), 0.25,
+  // The linear chain, each beta of which is cut at 0.999 where T is small, as the figures below had
+  // it.
+  std::vector<double> betas;
+  for (int64_t i = 0; i < steps; ++i)
+    betas.push_back(
+        std::min(0.999, (0.1 + 19.9 * static_cast<double>(i) / static_cast<double>(steps - 1)) /
+                            static_cast<double>(steps)));
+  return gap(chain_from_betas("linear", betas), 0.25,
              [](const Level& s, const Level& t, double) { return posterior(s, t).var_large; });
 }
 
@@ -92,20 +99,21 @@ TEST_CASE(
 }
 
 TEST_CASE("the bound's excess with variance beta falls as 1/T") {
-  CHECK(excess_of_large_variance(10) == doctest::Approx(0.122).epsilon(0.01));
-  CHECK(excess_of_large_variance(100) == doctest::Approx(0.011).epsilon(0.05));
+  CHECK(excess_of_large_variance(10) == doctest::Approx(0.122).epsilon(0.005));
+  CHECK(excess_of_large_variance(100) == doctest::Approx(0.011).epsilon(0.01));
   CHECK(excess_of_large_variance(1000) == doctest::Approx(1.09e-3).epsilon(0.01));
   CHECK(excess_of_large_variance(4000) == doctest::Approx(2.7e-4).epsilon(0.02));
 }
 
 TEST_CASE("the bound's excess with clipped beta-tilde does not vanish") {
   const auto excess = [](int64_t steps) {
-    const Schedule chain = cosine_chain(steps);
+    const Schedule chain = linear_chain(steps);
     const double floor = posterior(step_of(chain, 1), step_of(chain, 2)).var;
     return gap(chain, 0.25, [floor](const Level& s, const Level& t, double) {
       return s.sigma == 0 ? floor : posterior(s, t).var;
     });
   };
   CHECK(excess(1000) == doctest::Approx(0.57).epsilon(0.02));
-  CHECK(excess(20000) > 0.48);
+  CHECK(excess(4000) == doctest::Approx(0.49).epsilon(0.01));
+  CHECK(excess(20000) > 0.45);
 }

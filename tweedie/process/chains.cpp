@@ -86,12 +86,12 @@ std::vector<double> cosine_betas(int64_t steps, double max_beta) {
   // pi/2).
   check(max_beta > 0 && max_beta <= 1, "schedule.max_beta: expected a value in (0, 1], got ",
         max_beta);
-  // beta = 1 - cos^2 b / cos^2 a = sin(a + b) sin(b - a) / cos^2 a, which does not cancel.
-  const double n = static_cast<double>(steps), quarter = std::numbers::pi / 2;
-  const double turn = quarter / (1.008 * n);  // b - a
+  // beta = 1 - cos^2 b / cos^2 a = sin(a + b) sin(b - a) / cos^2 a does not cancel, and of
+  // pi/2 - a = left * turn, b - a = turn every digit is known.
+  const double turn = std::numbers::pi / 2 / (1.008 * static_cast<double>(steps));
   return table(steps, [&](int64_t i) {
-    const double a = quarter * (static_cast<double>(i) / n + 0.008) / 1.008, cos_a = std::cos(a);
-    return std::min(std::sin(2 * a + turn) * std::sin(turn) / (cos_a * cos_a), max_beta);
+    const double left = static_cast<double>(steps - i), cos_a = std::sin(left * turn);
+    return std::min(std::sin((2 * left - 1) * turn) * std::sin(turn) / (cos_a * cos_a), max_beta);
   });
 }
 

@@ -19,6 +19,10 @@ void Checker::compare(const std::string& name, const Tensor& got, double extra_a
 }
 
 void Checker::compare(const std::string& name, const Tensor& got, const Tensor& expected, double extra_atol) {
+  compare(name, got, expected, at::full({}, extra_atol, at::kDouble));
+}
+
+void Checker::compare(const std::string& name, const Tensor& got, const Tensor& expected, const Tensor& extra_atol) {
   ++comparisons_;
   if (got.sizes() != expected.sizes()) {
     std::ostringstream fault;
@@ -27,12 +31,13 @@ void Checker::compare(const std::string& name, const Tensor& got, const Tensor& 
     return;
   }
   const Tensor a = got.to(at::kDouble).reshape({-1}).contiguous(), b = expected.to(at::kDouble).reshape({-1}).contiguous();
-  const double *x = a.data_ptr<double>(), *y = b.data_ptr<double>();
+  const Tensor more = extra_atol.to(at::kDouble).expand(expected.sizes()).reshape({-1}).contiguous();
+  const double *x = a.data_ptr<double>(), *y = b.data_ptr<double>(), *extra = more.data_ptr<double>();
   double worst = 0;
   int64_t at = -1, wrong = 0;
   for (int64_t i = 0; i < a.numel(); ++i) {
     if (x[i] == y[i] || (std::isnan(x[i]) && std::isnan(y[i]))) continue;
-    const double excess = std::abs(x[i] - y[i]) / (atol_ + extra_atol + rtol_ * std::abs(y[i]));
+    const double excess = std::abs(x[i] - y[i]) / (atol_ + extra[i] + rtol_ * std::abs(y[i]));
     if (excess <= 1) continue;
     ++wrong;
     if (at < 0 || !(excess <= worst)) {

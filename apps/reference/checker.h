@@ -17,6 +17,8 @@ class Checker {
   /// numbers lose.
   void compare(const std::string& name, const Tensor& got, double extra_atol = 0);
   void compare(const std::string& name, const Tensor& got, const Tensor& expected, double extra_atol = 0);
+  /// `extra_atol` for each number, broadcastable to what is expected.
+  void compare(const std::string& name, const Tensor& got, const Tensor& expected, const Tensor& extra_atol);
   /// A statement that must hold, such as "raises an error".
   void expect(bool holds, const std::string& statement);
   /// Says that a peer's defect was reproduced on purpose, under this name of a compatibility option.

@@ -39,16 +39,18 @@ Tensor log_variance_as_mix(const Tensor& output, const Path& path,
                            const std::vector<int64_t>& places) {
   std::vector<Level> t;
   for (const int64_t place : places) t.push_back(path[static_cast<size_t>(place)]);
-  const auto ends = [&](const Level& level) {
-    const Posterior q = posterior(level_after(path, level), level);
-    return std::pair(std::log(q.var > 0 ? q.var : decoder_variance(path)), std::log(q.var_large));
+  const auto small_of = [&](const Level& level) {
+    const double var = posterior(level_after(path, level), level).var;
+    return var > 0 ? var : decoder_variance(path);
+  };
+  const auto log_ratio_of = [&](const Level& level) {
+    return std::log(posterior(level_after(path, level), level).var_large / small_of(level));
   };
   const std::vector<Tensor> halves = output.chunk(2, 1);
   const Tensor small = per_example(
-                   t, [&](const Level&l) { return ends(l).first; }, halves[1]),
-               large = per_example(
-                   t, [&](const Level&l) { return ends(l).second; }, halves[1]);
-  return at::cat({halves[0], 2 * (halves[1] - small) / (large - small) - 1}, 1);
+      t, [&](const Level& level) { return std::log(small_of(level)); }, halves[1]);
+  const Tensor mix = (halves[1] - small) / per_example(t, log_ratio_of, halves[1]);
+  return at::cat({halves[0], 2 * mix - 1}, 1);
 }
 
 /// Answers what the case says a network answered, and keeps what it was given.

@@ -123,7 +123,7 @@ void run(const Case& the_case, Checker& checker) {
                               ? ddpm({.variance = variance, .clip = clip})
                               : ddim({.eta = the_case.config.value("eta", 0.0), .clip = clip});
   const Tensor start = the_case.tensor(setting.sampler == "ddim_reverse" ? "x0" : "x_T");
-  Trajectory trajectory = run_trajectory(the_case, sampler, denoiser, start, transitions);
+  Trajectory trajectory = run_trajectory(draws_of(the_case), sampler, denoiser, start, transitions);
   if (ancestral && guided) trajectory.pred_x0 = unguided;  // only DDIM reports the guided one
   if (clip_only_report)
     for (Tensor& x0 : trajectory.pred_x0) x0 = x0.clamp(-1, 1);

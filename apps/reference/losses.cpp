@@ -18,6 +18,9 @@ Plan plan_losses(const Json& row) {
     if (from(row, "discretized_gaussian_log_likelihood")) return plan_improved_tables(row);
     if (from(row, "LossSecondMomentResampler")) return plan_improved_resampler(row);
   }
+  if (peer == "edm" && from(row, "training/loss.py")) return plan_edm_loss(row);
+  if (peer == "k-diffusion" && from(row, "layers.py: Denoiser")) return plan_kdiffusion_loss(row);
+  if (peer == "score_sde" && from(row, "get_sde_loss_fn")) return plan_song_losses(row);
   return {{}, peer + " " + text_or_empty(row, "source") + ": not in this release"};
 }
 

@@ -22,20 +22,22 @@ Tensor numbers(const std::vector<Transition>& transitions, double Level::*member
 
 }  // namespace
 
-Tensor draw_of(const Case& the_case, int64_t step) {
-  const Tensor steps = the_case.tensor("noise_step").to(at::kLong);
-  for (int64_t j = 0; j < steps.size(0); ++j)
-    if (steps[j].item<int64_t>() == step) return the_case.tensor("noise")[j];
-  throw Error(the_case.id + ": the pack has no draw for step " + std::to_string(step));
+Draws draws_of(const Case& the_case) {
+  return [&](int64_t step) {
+    const Tensor steps = the_case.tensor("noise_step").to(at::kLong);
+    for (int64_t j = 0; j < steps.size(0); ++j)
+      if (steps[j].item<int64_t>() == step) return the_case.tensor("noise")[j];
+    throw Error(the_case.id + ": the pack has no draw for step " + std::to_string(step));
+  };
 }
 
-Trajectory run_trajectory(const Case& the_case, const Sampler& sampler, const Denoiser& denoiser,
+Trajectory run_trajectory(const Draws& draws, const Sampler& sampler, const Denoiser& denoiser,
                           const Tensor& start, const std::vector<Transition>& transitions,
                           const Correction& correction, bool one_by_one) {
   Trajectory out{{start}, {}};
   int64_t step = 0;
   const Noise noise = [&](const Tensor& like, const Level& t, const Level& s) {
-    return recorded_noise({draw_of(the_case, step)})(like, t, s);
+    return recorded_noise({draws(step)})(like, t, s);
   };
   const Observer observe = [&](const Step& done) {
     out.x.push_back(correction ? correction(done.x, {done.from, done.to}, step) : done.x);

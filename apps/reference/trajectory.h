@@ -19,16 +19,17 @@ struct Trajectory {
   std::vector<Tensor> x, pred_x0;  // x has the start and the state after every step
 };
 
-/// The recorded draw of a step.  Throws Error if there is none.
-Tensor draw_of(const Case& the_case, int64_t step);
+/// The standard normal numbers of a step.
+using Draws = std::function<Tensor(int64_t step)>;
+/// The draws that the case recorded, by the step they were made in.  Throws Error if there is none.
+Draws draws_of(const Case& the_case);
 
 /// What a peer does to the state after a step that our sampler does not.
 using Correction = std::function<Tensor(const Tensor& x, const Transition&, int64_t step)>;
 
 /// The sampler over the transitions: over as long paths as they make, or with `one_by_one` each
-/// alone, so that a correction reaches the next one.  Its noise in a step is the recorded draw of
-/// that step.
-Trajectory run_trajectory(const Case& the_case, const Sampler& sampler, const Denoiser& denoiser,
+/// alone, so that a correction reaches the next one.
+Trajectory run_trajectory(const Draws& draws, const Sampler& sampler, const Denoiser& denoiser,
                           const Tensor& start, const std::vector<Transition>& transitions,
                           const Correction& correction = {}, bool one_by_one = false);
 

@@ -116,8 +116,7 @@ void run_kdiffusion(const Case& the_case, Checker& checker) {
       const Objective objective = kdiffusion_objective(name.substr(0, data - 1), sigma_data);
       checker.compare(name, denoising_loss(*network, meaning, objective, {x, {}}, levels, noise));
     } else if (what == "forward") {
-      const Tensor x_t = diffuse(x, levels, noise);
-      checker.compare(name, make_denoiser(network, meaning)(x_t, levels, {}).x0);
+      checker.compare(name, make_denoiser(network, meaning)(x, levels, {}).x0);
     } else {
       check(what == "c_skip_c_out_c_in", "k-diffusion: '", name, "' is unknown");
       const auto row = [&](double Scaling::*member) {

@@ -63,7 +63,7 @@ void compare_continuous(const Case& the_case, Checker& checker, const std::strin
     }
 }
 
-/// The network hears the integer label.
+/// For each example; the network hears the integer label.
 Tensor discrete_loss(const Case& the_case, const Schedule& schedule,
                      const std::function<Level(int64_t label)>& level_of, bool score) {
   const Tensor labels = the_case.tensor("labels").to(at::kLong);
@@ -77,8 +77,7 @@ Tensor discrete_loss(const Case& the_case, const Schedule& schedule,
   Formula network;
   return denoising_loss(network, score ? score_prediction(label) : eps_prediction(label),
                         simple_objective(schedule), {the_case.tensor("x"), {}}, levels,
-                        the_case.tensor("z"))
-      .mean();
+                        the_case.tensor("z"));
 }
 
 void run(const Case& the_case, Checker& checker) {
@@ -87,20 +86,16 @@ void run(const Case& the_case, Checker& checker) {
   const Schedule chain = chain_from_betas(
       "linear", linear_betas(kSteps, the_case.config.at("beta_min").get<double>() / n,
                              the_case.config.at("beta_max").get<double>() / n));
-  checker.compare(
-      "vpsde.ddpm",
-      discrete_loss(
-          the_case, chain,
-          [&](int64_t label) { return chain.at(static_cast<double>(label + 1) / n); }, false));
-  // SMLD counts its N sigmas from the largest.
+  const int64_t dims = the_case.tensor("x")[0].numel();
+  const auto step = [&](int64_t label) { return chain.at(static_cast<double>(label + 1) / n); };
+  checker.compare("vpsde.ddpm", reduced(discrete_loss(the_case, chain, step, false), dims, true));
+  // SMLD counts its N sigmas from the largest, and by default sums over dimensions.
   const Schedule exploding = schedule_of("vesde", the_case.config);
+  const auto scale = [&](int64_t label) {
+    return exploding.at(static_cast<double>(kSteps - 1 - label) / (n - 1));
+  };
   checker.compare("vesde.smld",
-                  discrete_loss(
-                      the_case, exploding,
-                      [&](int64_t label) {
-                        return exploding.at(static_cast<double>(kSteps - 1 - label) / (n - 1));
-                      },
-                      true));
+                  reduced(discrete_loss(the_case, exploding, scale, true), dims, false));
 }
 
 }  // namespace

@@ -12,14 +12,21 @@ class Checker {
  public:
   explicit Checker(const Case& the_case);
 
-  /// |got - expected| <= atol + rtol |expected| for every element, with the case's float64
+  /// From now on with the case's tolerance of this name: "float64" (at first), "float32", "grad".
+  void tolerate(const std::string& name);
+  /// |got - expected| <= atol + rtol |expected| for every element, with the case's
   /// tolerance; infinities and NaN must match.  `extra_atol` is for what the case itself says its
   /// numbers lose.
   void compare(const std::string& name, const Tensor& got, double extra_atol = 0);
-  void compare(const std::string& name, const Tensor& got, const Tensor& expected, double extra_atol = 0);
+  void compare(const std::string& name, const Tensor& got, const Tensor& expected,
+               double extra_atol = 0);
+  /// `extra_atol` for each number, broadcastable to what is expected.
+  void compare(const std::string& name, const Tensor& got, const Tensor& expected,
+               const Tensor& extra_atol);
   /// A statement that must hold, such as "raises an error".
   void expect(bool holds, const std::string& statement);
-  /// Says that a peer's defect was reproduced on purpose, under this name of a compatibility option.
+  /// Says that a peer's defect was reproduced on purpose, under this name of a compatibility
+  /// option.
   void compatibility(const std::string& option);
 
   const std::vector<std::string>& faults() const { return faults_; }

@@ -1,7 +1,31 @@
-#include "groups.h"
+#include "peer_losses.h"
 
 namespace tweedie::reference {
+namespace {
 
-Plan plan_losses(const Json&) { return {{}, "not covered yet"}; }
+/// Whether the case was made by this function or class of the peer, by what it says of its source.
+bool from(const Json& row, const std::string& name) {
+  return text_or_empty(row, "source").find(name) != std::string::npos;
+}
+
+}  // namespace
+
+Plan plan_losses(const Json& row) {
+  const std::string peer = row.at("peer");
+  if (peer == "improved-diffusion") {
+    if (from(row, "calc_bpd_loop")) return plan_improved_bound(row);
+    if (from(row, "training_losses")) return plan_improved_training_losses(row);
+    if (from(row, "discretized_gaussian_log_likelihood")) return plan_improved_tables(row);
+    if (from(row, "LossSecondMomentResampler")) return plan_improved_resampler(row);
+  }
+  if (peer == "edm" && from(row, "training/loss.py")) return plan_edm_loss(row);
+  if (peer == "k-diffusion" && from(row, "layers.py: Denoiser")) return plan_kdiffusion_loss(row);
+  if (peer == "score_sde" && from(row, "get_sde_loss_fn")) return plan_song_losses(row);
+  if (from(row, "get_scheduler") || from(row, "get_decay"))
+    return {{}, "learning rates with restarts, averages warmed up by a power: not in this release"};
+  if (from(row, "likelihood")) return {{}, "likelihood by an ODE: not in this release"};
+  if (from(row, "Precond")) return {{}, "VE and iDDPM preconditioning: not in this release"};
+  return {{}, peer + " " + text_or_empty(row, "source") + ": not in this release"};
+}
 
 }  // namespace tweedie::reference

@@ -11,7 +11,8 @@ namespace {
 
 std::string text_of(const Json& row, const char* key, const std::string& where) {
   const auto found = row.find(key);
-  check(found != row.end() && found->is_string(), where, ": a case has no text '", key, "': ", row.dump().substr(0, 200));
+  check(found != row.end() && found->is_string(), where, ": a case has no text '", key,
+        "': ", row.dump().substr(0, 200));
   return found->get<std::string>();
 }
 
@@ -23,12 +24,18 @@ const Tensor& Case::tensor(const std::string& name) const {
   return found->second;
 }
 
+std::string Case::path(const std::string& relative) const {
+  return (std::filesystem::path(root) / relative).string();
+}
+
 Pack::Pack(std::string folder) : folder_(std::move(folder)) {
   const std::string path = (std::filesystem::path(folder_) / "index.json").string();
   const Json index = Json::parse(read_file(path), nullptr, false);
   check(index.is_object() && index.contains("cases") && index["cases"].is_array(), path,
         ": not the index of a reference pack (expected an object with a list 'cases')");
-  check(index.value("format", 0) == 1, path, ": has format ", index.value("format", Json()).dump(), ", this program reads 1");
+  check(index.value("format", 0) == 1, path, ": has format ", index.value("format", Json()).dump(),
+        ", this program reads 1");
+  gmms_ = index.value("gmms", Json::object());
   for (const Json& row : index["cases"]) {
     for (const char* key : {"id", "group", "peer", "file"}) text_of(row, key, path);
     rows_.push_back(row);
@@ -36,10 +43,16 @@ Pack::Pack(std::string folder) : folder_(std::move(folder)) {
 }
 
 Case Pack::load(const Json& row) const {
-  Case out{text_of(row, "id", folder_), text_of(row, "group", folder_), text_of(row, "peer", folder_),
-           row.value("config", Json::object()), row, {}};
+  Case out{text_of(row, "id", folder_),
+           text_of(row, "group", folder_),
+           text_of(row, "peer", folder_),
+           row.value("config", Json::object()),
+           row,
+           gmms_,
+           folder_,
+           {}};
   const std::string file = text_of(row, "file", folder_);
-  out.tensors = read_safetensors((std::filesystem::path(folder_) / file).string()).tensors;
+  out.tensors = read_safetensors(out.path(file)).tensors;
   return out;
 }
 

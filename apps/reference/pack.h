@@ -16,13 +16,17 @@ using at::Tensor;
 /// One row of a pack's index, and its tensors: inputs and expected outputs, float64 unless noted.
 struct Case {
   std::string id, group, peer;
-  Json config;  // every input that is no tensor
-  Json row;     // the whole row of the index
+  Json config;       // every input that is no tensor
+  Json row;          // the whole row of the index
+  Json gmms;         // the pack's Gaussian mixtures: where their tensors are
+  std::string root;  // the pack's folder, which the files of the row and of `gmms` are relative to
   std::map<std::string, Tensor> tensors;
 
   bool has(const std::string& name) const { return tensors.contains(name); }
   /// Throws Error naming the case if there is no such tensor.
   const Tensor& tensor(const std::string& name) const;
+  /// The path of a file of the pack.
+  std::string path(const std::string& relative) const;
 };
 
 class Pack {
@@ -37,6 +41,7 @@ class Pack {
 
  private:
   std::string folder_;
+  Json gmms_;
   std::vector<Json> rows_;
 };
 

@@ -40,16 +40,30 @@ Schedule diffusers_chain(const Json& settings, int64_t steps) {
   return chain_from_betas("diffusers", diffusers_betas(settings, steps));
 }
 
+Schedule diffusers_chain(const Json& settings) {
+  return diffusers_chain(settings,
+                         static_cast<int64_t>(number_of(settings, "num_train_timesteps")));
+}
+
 Schedule improved_chain(const Json& config) {
   const std::string name = config.value("schedule", std::string("(none)"));
   const int64_t steps = static_cast<int64_t>(number_of(config, "T"));
-  if (name == "linear") return linear_chain(steps);
+  if (name == "linear") {
+    const double scale = 1000 / static_cast<double>(steps);  // uncut: a chain too short is refused
+    return chain_from_betas(name, linear_betas(steps, scale * 1e-4, scale * 0.02));
+  }
   check(name == "cosine", "improved-diffusion's schedule '", name, "' is not understood");
   return cosine_chain(steps);
 }
 
 Level step_level(const Schedule& chain, int64_t i) {
   return chain.at(static_cast<double>(i) / static_cast<double>(chain.steps));
+}
+
+Level level_of_timestep(const Schedule& chain, int64_t t) {
+  Level level = step_level(chain, t < 0 ? chain.steps + t + 1 : t + 1);
+  level.t = static_cast<double>(t + 1) / static_cast<double>(chain.steps);
+  return level;
 }
 
 double noise_ratio(const Level& level) { return level.sigma / level.alpha; }

@@ -13,11 +13,15 @@ namespace tweedie::reference {
 /// `rescale_betas_zero_snr`.  Throws Error on a schedule that it cannot interpret.
 std::vector<double> diffusers_betas(const Json& settings, int64_t steps);
 Schedule diffusers_chain(const Json& settings, int64_t steps);
+Schedule diffusers_chain(const Json& settings);  // of its num_train_timesteps
 /// improved-diffusion's `schedule` and `T` (gaussian_diffusion.py, get_named_beta_schedule).
 Schedule improved_chain(const Json& config);
 
 /// Level i of 1..T, `clean` at 0.
 Level step_level(const Schedule& chain, int64_t i);
+/// The level of timestep t, which is step t + 1; negative ones count from the chain's end, as they do
+/// in Python.
+Level level_of_timestep(const Schedule& chain, int64_t t);
 /// sigma / alpha: the noise in the variable x_t / alpha that k-diffusion and EDM work in.
 double noise_ratio(const Level& level);
 std::vector<double> noise_ratios(const std::vector<Level>& path);

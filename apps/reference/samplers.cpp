@@ -1,7 +1,16 @@
-#include "groups.h"
+#include "peer_samplers.h"
 
 namespace tweedie::reference {
 
-Plan plan_samplers(const Json&) { return {{}, "not covered yet"}; }
+Plan plan_samplers(const Json& row) {
+  const std::string peer = row.at("peer");
+  if (peer == "improved-diffusion" || peer == "guided-diffusion") return plan_improved_sampler(row);
+  const Json config = row.value("config", Json::object());
+  const std::string scheduler = text_or_empty(config, "scheduler");
+  if (peer == "diffusers" && (scheduler == "DDPMScheduler" || scheduler == "DDIMScheduler"))
+    return plan_diffusers_sampler(row);
+  const std::string sampler = !scheduler.empty() ? scheduler : text_or_empty(config, "sampler");
+  return {{}, "sampler " + peer + (sampler.empty() ? "" : " " + sampler) + ": not in this release"};
+}
 
 }  // namespace tweedie::reference

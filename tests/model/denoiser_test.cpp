@@ -93,3 +93,21 @@ TEST_CASE("clipping clamps the prediction and leaves the variance alone") {
   CHECK(distance(prediction.x0, at::tensor({0.5, -1.0, 0.1}, f64()).view({3, 1})) <= 1e-15);
   CHECK(prediction.var_mix.defined());
 }
+
+TEST_CASE("thresholding bounds each example by its own quantile, never below 1, and rescales it") {
+  const Denoiser bare = [](const Tensor& x_t, Levels, const Condition&) {
+    return Prediction{x_t, at::full_like(x_t, 0.25)};
+  };
+  const Tensor x = at::tensor({0.5, -0.2, 0.9, -4.0, 2.0, 1.0, 5.0, -1.0, 3.0}, f64()).view({3, 3});
+  const Level level = vp_linear().at(0.5);
+  // The median of |x0| is 0.5 (so 1), 2 and 3.
+  const Prediction prediction = thresholded(bare, 0.5)(x, level, {});
+  const Tensor expected =
+      at::tensor({0.5, -0.2, 0.9, -1.0, 1.0, 0.5, 1.0, -1 / 3.0, 1.0}, f64()).view({3, 3});
+  CHECK(distance(prediction.x0, expected) <= 1e-15);
+  CHECK(at::equal(prediction.var_mix, at::full_like(x, 0.25)));
+  const Prediction capped = thresholded(bare, 0.5, 1)(x, level, {});
+  CHECK(at::equal(capped.x0, x.clamp(-1, 1)));
+  CHECK_THROWS_WITH_AS(thresholded(bare, 0), doctest::Contains("share"), Error);
+  CHECK_THROWS_WITH_AS(thresholded(bare, 0.9, 0.5), doctest::Contains("most"), Error);
+}

@@ -105,6 +105,24 @@ TEST_CASE("ddim converges to the exact flow with order 1") {
   }
 }
 
+TEST_CASE("ddim from data to noise finds the noise that gives the data back") {
+  const Schedule chain = linear_chain(2000);
+  const Path path = without_clean(chain_path(chain));
+  const Path rising(path.rbegin(), path.rend());
+  const Tensor x = at::tensor({-1.3, -0.9, 0.2, 1.1}, f64()).view({4, 1});
+  const Tensor noise = ddim({.clip = false})(mixture, x, rising, {}, no_noise(), {});
+  CHECK(distance(noise, x) > 0.1);
+  const Tensor back = ddim({.clip = false})(mixture, noise, path, {}, no_noise(), {});
+  CHECK(distance(back, x) <= 0.02);  // both ways have an error of order 1 / T
+  // To pure noise: the last state is the eps of the one before.
+  Path whole = rising;
+  whole.push_back({1, 0, 1, NAN, NAN});
+  const Tensor eps = eps_from_x0(noise, mixture(noise, path.front(), {}).x0, path.front());
+  CHECK(distance(ddim({.clip = false})(mixture, x, whole, {}, no_noise(), {}), eps) <= 1e-12);
+  CHECK_THROWS_WITH_AS(ddim({.eta = 1, .clip = false})(mixture, x, rising, {}, no_noise(), {}),
+                       doctest::Contains("eta = 0"), Error);
+}
+
 TEST_CASE("ddim with eta 1 is ddpm with the small variance") {
   for (const Path& path : {chain_path(linear_chain(60)), sampling_path(linear_chain(1000), 25),
                            sampling_path(flow(), 12)}) {

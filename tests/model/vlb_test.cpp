@@ -131,6 +131,18 @@ TEST_CASE("the diffusion term is the Gaussian KL for any mix of the variances") 
   }
 }
 
+TEST_CASE("a learned variance keeps its digits where the posterior's two are nearly equal") {
+  const Schedule chain = linear_chain(1000);
+  const Level s = chain.at(0.999), t = chain.at(1);
+  const Posterior q = posterior(s, t);
+  REQUIRE(q.var_large / q.var < 1 + 1e-5);
+  // A variance far from both, so that their mix is a large number.
+  const Tensor mix =
+      at::full({1, 1}, std::log(1e-3 / q.var) / std::log(q.var_large / q.var), f64());
+  const Tensor log_var = reverse_log_variance({mix, mix}, mix, s, t, Variance::learned);
+  CHECK(is_near(log_var.item<double>(), std::log(1e-3), 1e-13));
+}
+
 TEST_CASE("the gradient of the bound vanishes at the true reverse variance") {
   const Path path = chain_path(cosine_chain(200));
   for (const size_t place : {0, 50, 150, 198}) {

@@ -69,4 +69,16 @@ Denoiser clipped(Denoiser denoiser, double low, double high) {
   };
 }
 
+Denoiser thresholded(Denoiser denoiser, double share, double most) {
+  check(share > 0 && share <= 1, "thresholded: expected a share in (0, 1], got ", share);
+  check(most >= 1, "thresholded: expected most >= 1, got ", most);
+  return [=](const Tensor& x_t, Levels levels, const Condition& condition) {
+    const Prediction prediction = denoiser(x_t, levels, condition);
+    const Tensor x0 = prediction.x0.flatten(1);
+    const Tensor bound = at::quantile(x0.abs(), share, 1, true).clamp(1, most);
+    return Prediction{(at::max(at::min(x0, bound), -bound) / bound).view_as(prediction.x0),
+                      prediction.var_mix};
+  };
+}
+
 }  // namespace tweedie

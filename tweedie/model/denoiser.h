@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <limits>
 #include <memory>
 
 #include <ATen/ATen.h>
@@ -39,5 +40,10 @@ Denoiser make_denoiser(std::shared_ptr<Network> network, Parameterisation parame
 Denoiser guided(Denoiser denoiser, double weight, Condition null);
 /// x0 clamped to [low, high].
 Denoiser clipped(Denoiser denoiser, double low = -1, double high = 1);
+/// Dynamic thresholding: x0 clamped to [-s, s] and divided by s, where s of each example is the
+/// `share` quantile of its |x0|, at least 1 and at most `most`.  Saharia et al. 2022
+/// (arXiv:2205.11487), section 2.3.
+Denoiser thresholded(Denoiser denoiser, double share = 0.995,
+                     double most = std::numeric_limits<double>::infinity());
 
 }  // namespace tweedie

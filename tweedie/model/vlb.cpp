@@ -42,13 +42,15 @@ Tensor reverse_log_variance(const Prediction& prediction, const Tensor& x_t, Lev
       return std::log(q.var + q.c_x0 * q.c_x0 * x0_variance(l));
     });
   }
-  const Tensor large =
-      of_pair([](const Posterior& q, const Level&) { return std::log(q.var_large); });
-  if (variance == Variance::large) return large;
+  if (variance == Variance::large)
+    return of_pair([](const Posterior& q, const Level&) { return std::log(q.var_large); });
   check(prediction.var_mix.defined(),
         "learned variance: the network has none; train with model.variance=learned, or use small "
         "or large");
-  return prediction.var_mix * large + (1 - prediction.var_mix) * small;
+  // The two are nearly equal in fine steps: their difference is taken in doubles.
+  return small + prediction.var_mix * of_pair([](const Posterior& q, const Level&) {
+           return std::log(q.var_large / q.var);
+         });
 }
 
 Tensor diffusion_term(const Prediction& prediction, const Tensor& x_t, Levels s, Levels t,

@@ -125,7 +125,8 @@ class Unet : public Network {
       down_.push_back(stage);
     }
     middle_->add_resnet(width, width, block, number++);
-    if (o.mid_attention) middle_->add_attention(width, block);
+    // diffusers leaves the norm of the middle's attention out where the time scales and shifts.
+    if (o.mid_attention) middle_->add_attention(width, block, block.scale_shift);
     middle_->add_resnet(width, width, block, number++);
     for (size_t i = stages; i-- > 0;) {
       const int64_t out = o.channels * o.multipliers[i];

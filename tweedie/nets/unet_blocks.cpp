@@ -58,11 +58,11 @@ Tensor ResnetImpl::forward(const Tensor& x, const Pass& pass) {
   return (conv_shortcut_ ? conv_shortcut_(x) : x) + conv2_(h);
 }
 
-PixelAttentionImpl::PixelAttentionImpl(int64_t channels, const BlockOptions& options) : options_(options) {
+PixelAttentionImpl::PixelAttentionImpl(int64_t channels, const BlockOptions& options, bool bare) : options_(options) {
   check(options.head_channels == 0 || (options.head_channels > 0 && channels % options.head_channels == 0), "model.attention_head_dim: ", channels,
         " channels cannot be divided into heads of ", options.head_channels, "; choose a divisor, or 0 for one head");
   heads_ = options.head_channels == 0 ? 1 : channels / options.head_channels;
-  group_norm_ = register_module("group_norm", norm_of(channels, options));
+  if (!bare) group_norm_ = register_module("group_norm", norm_of(channels, options));
   to_q_ = register_module("to_q", torch::nn::Linear(channels, channels));
   to_k_ = register_module("to_k", torch::nn::Linear(channels, channels));
   to_v_ = register_module("to_v", torch::nn::Linear(channels, channels));
@@ -71,7 +71,7 @@ PixelAttentionImpl::PixelAttentionImpl(int64_t channels, const BlockOptions& opt
 
 Tensor PixelAttentionImpl::forward(const Tensor& x) {
   const int64_t batch = x.size(0), channels = x.size(1), width = channels / heads_;
-  const Tensor pixels = apply_norm(group_norm_, x, false).flatten(2).transpose(1, 2);  // [B, N, C]
+  const Tensor pixels = (group_norm_ ? apply_norm(group_norm_, x, false) : x).flatten(2).transpose(1, 2);  // [B, N, C]
   const auto split = [&](const Tensor& y) { return y.view({batch, -1, heads_, width}).transpose(1, 2); };  // [B, heads, N, width]
   const Tensor q = split(to_q_(pixels)), k = split(to_k_(pixels)), v = split(to_v_(pixels));
   const Tensor scores = at::matmul(q, k.transpose(2, 3)) * (1 / std::sqrt(static_cast<double>(width)));
@@ -106,8 +106,8 @@ void StageImpl::add_resnet(int64_t in, int64_t out, const BlockOptions& options,
   list("resnets")->push_back(resnets.back());
 }
 
-void StageImpl::add_attention(int64_t channels, const BlockOptions& options) {
-  attentions.emplace_back(channels, options);
+void StageImpl::add_attention(int64_t channels, const BlockOptions& options, bool bare) {
+  attentions.emplace_back(channels, options, bare);
   list("attentions")->push_back(attentions.back());
 }
 

@@ -45,9 +45,9 @@ struct ResnetImpl : torch::nn::Module {
 };
 TORCH_MODULE(Resnet);
 
-/// Self-attention over the pixels, with a residual.
+/// Self-attention over the pixels, of their norm unless `bare`, with a residual.
 struct PixelAttentionImpl : torch::nn::Module {
-  PixelAttentionImpl(int64_t channels, const BlockOptions& options);
+  PixelAttentionImpl(int64_t channels, const BlockOptions& options, bool bare = false);
   Tensor forward(const Tensor& x);
 
  private:
@@ -88,7 +88,7 @@ struct StageImpl : torch::nn::Module {
   Upsample up{nullptr};
 
   void add_resnet(int64_t in, int64_t out, const BlockOptions& options, int64_t number);
-  void add_attention(int64_t channels, const BlockOptions& options);
+  void add_attention(int64_t channels, const BlockOptions& options, bool bare = false);
   void add_down(int64_t channels, const BlockOptions& options);
   void add_up(int64_t channels);
 

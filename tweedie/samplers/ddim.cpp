@@ -16,11 +16,13 @@ Sampler ddim(DdimOptions options) {
     const torch::NoGradGuard no_grad;
     for (size_t i = 0; i + 1 < path.size(); ++i) {
       const Level &t = path[i], &s = path[i + 1];
+      check(options.eta == 0 || s.sigma * t.alpha <= t.sigma * s.alpha,
+            "ddim: a path from data to noise needs eta = 0, got ", options.eta);
       Tensor x0 = denoiser(x, t, condition).x0;
       if (options.clip) x0 = x0.clamp(-1, 1);
       // Their sigma_t is eta times the root of the posterior's variance; what is left of sigma_s
       // points to x_t.
-      const double std = options.eta * std::sqrt(posterior(s, t).var);
+      const double std = options.eta == 0 ? 0 : options.eta * std::sqrt(posterior(s, t).var);
       const double along = std::sqrt(std::max(0.0, s.sigma * s.sigma - std * std)) / t.sigma;
       Tensor next = along * x + (s.alpha - along * t.alpha) * x0;
       if (std > 0) next = next + std * noise(x, t, s);

@@ -16,7 +16,9 @@ struct DdimOptions {
   }
 };
 
-/// Song et al. 2021 (arXiv:2010.02502), eq. 12 and 16, on any path.
+/// Song et al. 2021 (arXiv:2010.02502), eq. 12 and 16, on any path.  With eta = 0 the path may also
+/// run from data to noise: it then encodes x0 as the noise that gives it back (their section 5.4);
+/// begin at the first noisy level, as no network is trained at clean data.
 Sampler ddim(DdimOptions options = {});
 
 }  // namespace tweedie

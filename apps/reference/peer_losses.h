@@ -1,0 +1,17 @@
+// How the losses and bounds of each peer that we have are checked.
+#pragma once
+
+#include "groups.h"
+#include "support.h"
+
+namespace tweedie::reference {
+
+Plan plan_improved_training_losses(const Json& row);  // training_losses, with gradients
+Plan plan_improved_bound(const Json& row);            // calc_bpd_loop
+Plan plan_improved_tables(const Json& row);           // likelihood tables
+Plan plan_improved_resampler(const Json& row);        // LossSecondMomentResampler
+Plan plan_edm_loss(const Json& row);                  // EDMLoss, VELoss, VPLoss
+Plan plan_kdiffusion_loss(const Json& row);           // k-diffusion's Denoiser
+Plan plan_song_losses(const Json& row);               // score_sde's losses
+
+}  // namespace tweedie::reference

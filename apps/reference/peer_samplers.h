@@ -1,0 +1,12 @@
+// How the samplers of each peer that we have are checked.
+#pragma once
+
+#include "groups.h"
+#include "support.h"
+
+namespace tweedie::reference {
+
+Plan plan_improved_sampler(const Json& row);   // improved-diffusion and guided-diffusion
+Plan plan_diffusers_sampler(const Json& row);  // diffusers' DDPMScheduler and DDIMScheduler
+
+}  // namespace tweedie::reference

@@ -68,7 +68,7 @@ void check_settings(const Json& settings) {
                                     "skip_prk_steps"};
   known.insert(known.end(), without_influence().begin(), without_influence().end());
   if (settings.value("interpolation_type", std::string("linear")) == "linear")
-    known.push_back("interpolation_type");
+    known.emplace_back("interpolation_type");
   check_known_keys(settings, known, "settings");
 }
 

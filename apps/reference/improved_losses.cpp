@@ -66,13 +66,14 @@ struct Recorded : Network {
 /// Weight of the squared error of the network against its own target: 1, where ours are weights of
 /// the eps error.
 Objective plain_objective(const Parameterisation& parameterisation, double vlb_weight) {
-  return {"plain",
-          {},
-          [parameterisation](const Level& level) {
-            const double eps_error = parameterisation(level).c_out * level.alpha / level.sigma;
-            return 1 / (eps_error * eps_error);
-          },
-          vlb_weight};
+  Objective objective;
+  objective.name = "plain";
+  objective.weight = [parameterisation](const Level& level) {
+    const double eps_error = parameterisation(level).c_out * level.alpha / level.sigma;
+    return 1 / (eps_error * eps_error);
+  };
+  objective.vlb_weight = vlb_weight;
+  return objective;
 }
 
 /// What a peer's loss in bits is of ours in nats for each dimension times the number of steps.

@@ -142,6 +142,9 @@ TEST_CASE("files that are no usable image are refused, each with its reason") {
   refuse(jpeg.substr(0, 30), "damaged JPEG");
   refuse(jpeg.substr(0, jpeg.size() - 8), "damaged JPEG");
   refuse(jpeg_bytes(8, 8, 4, std::string(256, 'x')), "CMYK");
+  std::string huge = jpeg;  // its frame header: marker, length, 8 bits, height, width
+  huge.replace(huge.find("\xff\xc0") + 5, 4, std::string("\x3f\xff\x3f\xff"));
+  refuse(huge, "claims 16383 x 16383 pixels");
   put(folder / "a", jpeg);
   check_refused(folder / "a", "is a JPEG", [&] { read_png_texts(folder / "a"); });
 }

@@ -1,6 +1,7 @@
 // What tests of readers share: files of any bytes, messages of errors, and random damage.
 #pragma once
 
+#include <cstdio>
 #include <fstream>
 #include <functional>
 #include <random>
@@ -35,6 +36,7 @@ inline void check_refused(const std::string& path, const std::string& part,
 }
 
 inline void put(const std::string& path, const std::string& bytes) {
+  std::remove(path.c_str());  // a file cut to nothing and written again waits for the disk (ext4)
   std::ofstream(path, std::ios::binary) << bytes;
 }
 inline std::string get(const std::string& path) {

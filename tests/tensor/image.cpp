@@ -138,10 +138,14 @@ TEST_CASE("files that are no usable image are refused, each with its reason") {
   // Size fields of a tiny file that would take 2 GiB.
   refuse(png_of_packed(16000, 16000, 16, 6, "x"), "claims");
   refuse(png_of_packed(1 << 23, 1 << 23, 8, 0, "x"), "at most 2^28");
+  refuse(png.substr(0, 33) + "\x7f\xff\xff\xfftEXtk", "chunk data is too large");  // 2 GiB of text
   const std::string jpeg = jpeg_bytes(32, 32, 3, std::string(32 * 32 * 3, 'x'));
   refuse(jpeg.substr(0, 30), "damaged JPEG");
   refuse(jpeg.substr(0, jpeg.size() - 8), "damaged JPEG");
   refuse(jpeg_bytes(8, 8, 4, std::string(256, 'x')), "CMYK");
+  std::string huge = jpeg;  // its frame header: marker, length, 8 bits, height, width
+  huge.replace(huge.find("\xff\xc0") + 5, 4, std::string("\x3f\xff\x3f\xff"));
+  refuse(huge, "claims 16383 x 16383 pixels");
   put(folder / "a", jpeg);
   check_refused(folder / "a", "is a JPEG", [&] { read_png_texts(folder / "a"); });
 }

@@ -4,6 +4,7 @@
 
 // jpeglib.h wants <cstdio> first.
 #include <jpeglib.h>
+#include <sys/stat.h>
 
 #include "tweedie/base/error.h"
 #include "tweedie/tensor/image_codec.h"
@@ -75,7 +76,7 @@ bool read_rows(Reader& reader, unsigned char* to, size_t row_bytes) {
 }
 
 /// {C, H, W, levels}; gray stays gray, YCbCr becomes RGB.
-std::vector<int64_t> open_jpeg(Reader& reader, const std::string& path) {
+std::vector<int64_t> open_jpeg(Reader& reader, std::FILE* file, const std::string& path) {
   check(read_header(reader), path, ": damaged JPEG: ", reader.message);
   jpeg_decompress_struct& jpeg = reader.jpeg;
   const bool gray = jpeg.jpeg_color_space == JCS_GRAYSCALE;
@@ -86,6 +87,12 @@ std::vector<int64_t> open_jpeg(Reader& reader, const std::string& path) {
   const int64_t height = jpeg.image_height, width = jpeg.image_width;
   check(height * width <= kMaxPixels, path, ": has ", width, " x ", height,
         " pixels; at most 2^28 are read");
+  // Huffman codes take a bit or more for each 8 x 8 block, arithmetic ones hardly 16 times less: a
+  // tiny file that claims to be huge is not believed.
+  struct stat about;
+  check(fstat(fileno(file), &about) == 0 && height * width / 8192 <= about.st_size, path,
+        ": damaged JPEG: claims ", width, " x ", height, " pixels, too many for a file of ",
+        about.st_size, " bytes");
   return {gray ? 1 : 3, height, width, 256};
 }
 
@@ -93,12 +100,12 @@ std::vector<int64_t> open_jpeg(Reader& reader, const std::string& path) {
 
 std::vector<int64_t> jpeg_size(std::FILE* file, const std::string& path) {
   Reader reader(file);
-  return open_jpeg(reader, path);
+  return open_jpeg(reader, file, path);
 }
 
 Image decode_jpeg(std::FILE* file, const std::string& path) {
   Reader reader(file);
-  const std::vector<int64_t> size = open_jpeg(reader, path);
+  const std::vector<int64_t> size = open_jpeg(reader, file, path);
   const int64_t channels = size[0], height = size[1], width = size[2];
   std::vector<unsigned char> bytes(static_cast<size_t>(channels * height * width));
   check(read_rows(reader, bytes.data(), static_cast<size_t>(channels * width)), path,

@@ -22,7 +22,11 @@ void on_error(png_structp png, png_const_charp message) {
   std::snprintf(fault->message, sizeof fault->message, "%s", message);
   png_longjmp(png, 1);
 }
-void on_warning(png_structp, png_const_charp) {}  // of ancillary chunks, which are not used
+// Warnings are of ancillary chunks, which are not used.  But libpng only warns of one that claims
+// more than it may (8 MB), and then allocates it, up to 2 GiB.
+void on_warning(png_structp png, png_const_charp message) {
+  if (std::strstr(message, "chunk data is too large") != nullptr) on_error(png, message);
+}
 
 void read_bytes(png_structp png, png_bytep to, size_t count) {
   auto* file = static_cast<std::FILE*>(png_get_io_ptr(png));

@@ -72,10 +72,11 @@ Objective plain_objective(const Parameterisation& parameterisation, double vlb_w
             const double eps_error = parameterisation(level).c_out * level.alpha / level.sigma;
             return 1 / (eps_error * eps_error);
           },
+          LossKind::hybrid,
           vlb_weight};
 }
 
-/// What a peer's loss in bits is of ours in nats for each dimension times the number of steps.
+/// In the peer's units: the bound's terms in bits, where ours are in nats.
 struct Losses {
   Tensor loss, mse, vb;
 };

@@ -94,6 +94,8 @@ Refusal refused_scheduler(const Json& scheduler) {
             "beta_schedule", "trained_betas", "variance_type", "clip_sample", "set_alpha_to_one",
             "steps_offset", "prediction_type", "thresholding", "dynamic_thresholding_ratio",
             "clip_sample_range", "sample_max_value", "timestep_spacing", "rescale_betas_zero_snr"}),
+       other_value("beta_schedule", scheduler,
+                   {"linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid", "exp", "laplace"}),
        other_value("prediction_type", scheduler, {"epsilon", "sample", "v_prediction"}),
        other_value("timestep_spacing", scheduler, {"leading", "trailing", "linspace"}),
        other_value("variance_type", scheduler,

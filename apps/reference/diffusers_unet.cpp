@@ -118,7 +118,8 @@ std::shared_ptr<Network> make_diffusers_unet(const Json& config, at::ScalarType 
     multipliers.push_back(full["block_out_channels"][i].get<int64_t>() /
                           full["block_out_channels"][0].get<int64_t>());
     if (stages[i]) attention.push_back(height);
-    height = (height + 1) / 2;
+    // As our U-Net counts: rounded up, or down where only two sides are padded.
+    height = full["downsample_padding"] == 0 ? height / 2 : (height + 1) / 2;
   }
   const auto or_zero = [&](const char* key) {
     return full[key].is_null() ? int64_t{0} : full[key].get<int64_t>();

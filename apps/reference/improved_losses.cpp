@@ -66,17 +66,17 @@ struct Recorded : Network {
 /// Weight of the squared error of the network against its own target: 1, where ours are weights of
 /// the eps error.
 Objective plain_objective(const Parameterisation& parameterisation, double vlb_weight) {
-  Objective objective;
-  objective.name = "plain";
-  objective.weight = [parameterisation](const Level& level) {
-    const double eps_error = parameterisation(level).c_out * level.alpha / level.sigma;
-    return 1 / (eps_error * eps_error);
-  };
-  objective.vlb_weight = vlb_weight;
-  return objective;
+  return {"plain",
+          {},
+          [parameterisation](const Level& level) {
+            const double eps_error = parameterisation(level).c_out * level.alpha / level.sigma;
+            return 1 / (eps_error * eps_error);
+          },
+          LossKind::hybrid,
+          vlb_weight};
 }
 
-/// What a peer's loss in bits is of ours in nats for each dimension times the number of steps.
+/// In the peer's units: the bound's terms in bits, where ours are in nats.
 struct Losses {
   Tensor loss, mse, vb;
 };

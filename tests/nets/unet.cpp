@@ -187,6 +187,16 @@ TEST_CASE("dropout drops its share and raises the rest, so that the mean stays")
   CHECK(distance(kept.masked_select(~dropped), at::full({1}, 1 / 0.7)) < 1e-4);  // x - x rounds
 }
 
+TEST_CASE("the middle's attention has no norm of its own under scale_shift, as in diffusers") {
+  const std::string norm = ".attentions.0.group_norm.weight";
+  const auto names = [](const std::string& time) {
+    return parameter_names(*unet(kShape, {{"attention", {4}}, {"resnet_time_scale_shift", time}}));
+  };
+  CHECK(names("default").count("mid_block" + norm) == 1);
+  CHECK(names("scale_shift").count("mid_block" + norm) == 0);
+  CHECK(names("scale_shift").count("down_blocks.1" + norm) == 1);
+}
+
 TEST_CASE("attention is where its height says, and in the middle unless it is switched off") {
   const auto attends = [](const Json& more, const std::string& place) {
     const std::set<std::string> names = parameter_names(*unet(kShape, more));

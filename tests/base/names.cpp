@@ -15,6 +15,11 @@ TEST_CASE("a typing error finds the name that was meant") {
   CHECK(nearest_name("ddpm", known) == "ddpm");
 }
 
+TEST_CASE("two letters exchanged are one error, nearer than two others") {
+  CHECK(nearest_name("--sede", {"--set", "--seed", "--steps"}) == "--seed");
+  CHECK(nearest_name("ab", {"ba", "cd"}) == "ba");
+}
+
 TEST_CASE("a name that is like none finds nothing") {
   CHECK(nearest_name("euler-maruyama", known).empty());
   CHECK(nearest_name("x", {}).empty());

@@ -50,7 +50,6 @@ TEST_CASE("impossible values are refused by the name of their key") {
   CHECK(contains(message_of({{"checkpoint", {{"keep", 0}}}}), "checkpoint.keep"));
   CHECK(contains(message_of({{"model", {{"variance", "learnt"}}}}), "did you mean 'learned'"));
   CHECK(contains(message_of({{"train", {{"batch", "many"}}}}), "expected a whole number"));
-  CHECK(contains(message_of({{"train", {{"vlb_weight", 0.001}}}}), "model.variance=learned"));
 }
 
 TEST_CASE("--set writes into tables and reads numbers, texts and lists") {

@@ -154,3 +154,65 @@ TEST_CASE("training on a two-dimensional toy lowers the held-out bound") {
   const Batch all = held_out.get(std::vector<int64_t>{0, 1, 2, 3, 4, 5, 6, 7});
   CHECK(held_out.log_density(all.x).isfinite().all().item<bool>());
 }
+
+namespace {
+
+RunConfig learned_variance_config(const char* objective) {
+  RunConfig config = small_config();
+  config.schedule = {{"name", "cosine"}, {"steps", 8}};
+  config.model["variance"] = "learned";
+  config.train.objective = objective;
+  return config;
+}
+
+std::string training_error(const RunConfig& config) {
+  const Scratch scratch;
+  try {
+    train_to(scratch / "run", config);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+}  // namespace
+
+TEST_CASE("objectives hybrid and bound train the outputs that learned variances come from") {
+  for (const char* objective : {"hybrid", "bound"}) {
+    CAPTURE(objective);
+    const Scratch scratch;
+    const RunConfig config = learned_variance_config(objective);
+    train_to(scratch / "run", config);
+    const Checkpoint end = load_checkpoint(list_checkpoints(scratch / "run").at(0));
+    const Tensor moment = end.tensors.at("adam.m.output.bias");  // [mean, variance]
+    CHECK(moment.narrow(0, 2, 2).abs().min().item<double>() > 0);
+  }
+}
+
+TEST_CASE("a learned variance needs an objective that trains it, and the other way round") {
+  CHECK(training_error(learned_variance_config("simple")).find("hybrid or bound") !=
+        std::string::npos);
+  RunConfig fixed = learned_variance_config("hybrid");
+  fixed.model["variance"] = "small";
+  CHECK(training_error(fixed).find("model.variance=learned") != std::string::npos);
+  RunConfig continuous = learned_variance_config("hybrid");
+  continuous.schedule = {{"name", "vp"}};
+  CHECK(training_error(continuous).find("needs a chain") != std::string::npos);
+}
+
+TEST_CASE("loss-aware draws resume to the bytes of an undisturbed run") {
+  const Scratch scratch;
+  RunConfig config = small_config();
+  config.schedule = {{"name", "cosine"}, {"steps", 2}};  // so few that every history fills at once
+  config.train.draw = "loss-aware";
+  config.train.steps = 12;
+  train_to(scratch / "whole", config);
+  int64_t asked = 0;
+  TrainHooks stop_early{.log = {}, .progress = {}, .interrupted = [&] { return ++asked == 7; }};
+  CHECK(train({.config = config, .out = scratch / "cut"}, builtin(), stop_early) ==
+        TrainEnd::interrupted);
+  const Json state = load_checkpoint(list_checkpoints(scratch / "cut").at(0)).state;
+  CHECK(state["level_sampler"].dump().size() > 100);
+  train_to(scratch / "cut", config, true);
+  CHECK(last_bytes(scratch / "whole") == last_bytes(scratch / "cut"));
+}

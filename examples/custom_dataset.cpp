@@ -8,7 +8,8 @@ using namespace tweedie;
 
 /// `count` points on the unit circle.
 Dataset ring(int64_t count) {
-  const Tensor angle = torch::arange(count, torch::kFloat) * (2 * M_PI / static_cast<double>(count));
+  const Tensor angle =
+      torch::arange(count, torch::kFloat) * (2 * M_PI / static_cast<double>(count));
   const Tensor points = torch::stack({angle.cos(), angle.sin()}, 1);  // [count, 2]
   Dataset data;
   data.name = "ring";
@@ -22,7 +23,8 @@ Dataset ring(int64_t count) {
 
 int main(int argc, char** argv) {
   Registry registry = builtin();
-  registry.datasets["ring"] = {"points on the unit circle",
-                               [](const Json& options) { return ring(options.value("n", int64_t{1000})); }};
+  registry.datasets["ring"] = {"points on the unit circle", [](const Json& options) {
+                                 return ring(options.value("n", int64_t{1000}));
+                               }};
   return run_cli(argc, argv, registry);
 }

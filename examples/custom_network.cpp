@@ -9,7 +9,8 @@ using namespace tweedie;
 struct Affine : Network {
   torch::nn::Linear layer;
 
-  explicit Affine(int64_t dims) : layer(register_module("layer", torch::nn::Linear(dims + 1, dims))) {}
+  explicit Affine(int64_t dims)
+      : layer(register_module("layer", torch::nn::Linear(dims + 1, dims))) {}
 
   Tensor forward(const Tensor& x, const Tensor& c_noise, const Condition&) override {
     const Tensor label = c_noise.to(x.dtype()).unsqueeze(1) / 1000;
@@ -19,8 +20,9 @@ struct Affine : Network {
 
 int main(int argc, char** argv) {
   Registry registry = builtin();
-  registry.networks["affine"] = {"one linear layer", [](const Json& options) -> std::shared_ptr<Network> {
-                                   return std::make_shared<Affine>(options.at("sample_shape").at(0).get<int64_t>());
-                                 }};
+  registry.networks["affine"] = {
+      "one linear layer", [](const Json& options) -> std::shared_ptr<Network> {
+        return std::make_shared<Affine>(options.at("sample_shape").at(0).get<int64_t>());
+      }};
   return run_cli(argc, argv, registry);
 }

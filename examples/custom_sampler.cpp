@@ -4,10 +4,11 @@
 
 using namespace tweedie;
 
-/// x_s = alpha_s E[x_0 | x_t]: forgets the noise at every step, so it collapses onto the data's mean.
+/// x_s = alpha_s E[x_0 | x_t]: forgets the noise at every step, so it collapses onto the data's
+/// mean.
 Sampler drift_only() {
-  return [](const Denoiser& denoise, Tensor x, const Path& path, const Condition& condition, const Noise&,
-            const Observer& observe) {
+  return [](const Denoiser& denoise, Tensor x, const Path& path, const Condition& condition,
+            const Noise&, const Observer& observe) {
     const torch::NoGradGuard no_grad;
     for (size_t i = 0; i + 1 < path.size(); ++i) {
       const Tensor x0 = denoise(x, path[i], condition).x0;
@@ -20,6 +21,7 @@ Sampler drift_only() {
 
 int main(int argc, char** argv) {
   Registry registry = builtin();
-  registry.samplers["drift-only"] = {"keeps only the predicted signal", [](const Json&) { return drift_only(); }};
+  registry.samplers["drift-only"] = {"keeps only the predicted signal",
+                                     [](const Json&) { return drift_only(); }};
   return run_cli(argc, argv, registry);
 }

@@ -18,8 +18,10 @@ std::map<std::string, Entry<T>> entries(const std::vector<Named<T>>& rows) {
 }
 
 template <class Options>
-Entry<Sampler> sampler_entry(std::string summary, const std::string& name, Sampler (*make)(Options)) {
-  return {std::move(summary), [=](const Json& given) { return make(from_json<Options>(given, name)); },
+Entry<Sampler> sampler_entry(std::string summary, const std::string& name,
+                             Sampler (*make)(Options)) {
+  return {std::move(summary),
+          [=](const Json& given) { return make(from_json<Options>(given, name)); },
           fields_help<Options>("    ")};
 }
 
@@ -33,17 +35,22 @@ Registry builtin() {
   registry.samplers["ddpm"] = sampler_entry<DdpmOptions>(
       "ancestral sampling: stochastic, one evaluation a step; best with many steps", "ddpm", ddpm);
   registry.samplers["ddim"] = sampler_entry<DdimOptions>(
-      "first-order flow: deterministic unless eta > 0, one evaluation a step; 20 to 100 steps", "ddim", ddim);
-  registry.networks["unet"] = {"U-Net for images of any C, H, W, laid out as diffusers' UNet2DModel", make_unet,
-                               unet_options_help()};
+      "first-order flow: deterministic unless eta > 0, one evaluation a step; 20 to 100 steps",
+      "ddim", ddim);
+  registry.networks["unet"] = {
+      "U-Net for images of any C, H, W, laid out as diffusers' UNet2DModel", make_unet,
+      unet_options_help()};
   registry.networks["mlp"] = {"residual MLP for vectors", make_mlp, mlp_options_help()};
-  registry.datasets["fashion-mnist"] = {"70,000 gray 28x28 pictures of clothes (Debian's dataset-fashion-mnist)",
-                                        make_fashion_mnist, fashion_mnist_options_help()};
-  registry.datasets["idx"] = {"idx:FILE, images in MNIST's format, gzipped or not", make_idx, idx_options_help()};
-  registry.datasets["images"] = {"images:DIR, PNG and JPEG files; sub-folders are classes", make_image_folder,
-                                 image_folder_options_help()};
-  registry.datasets["toy"] = {"toy:swiss-roll|two-moons|checkerboard|rings|gaussian-mixture, points in the plane", make_toy,
-                              toy_options_help()};
+  registry.datasets["fashion-mnist"] = {
+      "70,000 gray 28x28 pictures of clothes (Debian's dataset-fashion-mnist)", make_fashion_mnist,
+      fashion_mnist_options_help()};
+  registry.datasets["idx"] = {"idx:FILE, images in MNIST's format, gzipped or not", make_idx,
+                              idx_options_help()};
+  registry.datasets["images"] = {"images:DIR, PNG and JPEG files; sub-folders are classes",
+                                 make_image_folder, image_folder_options_help()};
+  registry.datasets["toy"] = {
+      "toy:swiss-roll|two-moons|checkerboard|rings|gaussian-mixture, points in the plane", make_toy,
+      toy_options_help()};
   return registry;
 }
 

@@ -3,8 +3,8 @@
 
 #include "diffusers_schedulers.h"
 #include "mixture.h"
-#include "peer_tables.h"
 #include "peer_samplers.h"
+#include "peer_tables.h"
 
 namespace tweedie::reference {
 namespace {

@@ -5,8 +5,8 @@
 
 #include "improved_process.h"
 #include "mixture.h"
-#include "peer_tables.h"
 #include "peer_samplers.h"
+#include "peer_tables.h"
 #include "trajectory.h"
 #include "tweedie/base/error.h"
 #include "tweedie/process/posterior.h"

@@ -16,8 +16,11 @@ using namespace tweedie;
 using namespace tweedie::reference;
 
 Plan plan_of(const Json& row) {
-  static const std::map<std::string, Plan (*)(const Json&)> groups = {
-      {"A", plan_schedules}, {"B", plan_forward}, {"C", plan_samplers}, {"D", plan_losses}, {"E", plan_networks}};
+  static const std::map<std::string, Plan (*)(const Json&)> groups = {{"A", plan_schedules},
+                                                                      {"B", plan_forward},
+                                                                      {"C", plan_samplers},
+                                                                      {"D", plan_losses},
+                                                                      {"E", plan_networks}};
   const std::string group = row["group"];
   const auto found = groups.find(group);
   return found == groups.end() ? Plan{{}, "group " + group + " is unknown"} : found->second(row);
@@ -25,7 +28,8 @@ Plan plan_of(const Json& row) {
 
 struct Tally {
   int64_t passed = 0, failed = 0, skipped = 0;
-  std::map<std::string, std::vector<std::string>> skips, compatibilities;  // reason or option -> cases
+  std::map<std::string, std::vector<std::string>> skips,
+      compatibilities;  // reason or option -> cases
 };
 
 void run_case(const Pack& pack, const Json& row, bool verbose, Tally& tally) {
@@ -44,17 +48,21 @@ void run_case(const Pack& pack, const Json& row, bool verbose, Tally& tally) {
     plan.run(the_case, checker);
     faults = checker.faults();
     comparisons = checker.comparisons();
-    for (const std::string& option : checker.compatibilities()) tally.compatibilities[option].push_back(id);
+    for (const std::string& option : checker.compatibilities())
+      tally.compatibilities[option].push_back(id);
     if (comparisons == 0) faults.push_back("nothing was compared");
   } catch (const std::exception& error) {  // a case that cannot be run has failed; the others go on
     faults.push_back(error.what());
   }
   ++(faults.empty() ? tally.passed : tally.failed);
-  if (verbose && faults.empty()) std::printf("passed  %s (%lld comparisons)\n", id.c_str(), static_cast<long long>(comparisons));
-  for (const std::string& fault : faults) std::printf("FAILED  %s: %s\n", id.c_str(), fault.c_str());
+  if (verbose && faults.empty())
+    std::printf("passed  %s (%lld comparisons)\n", id.c_str(), static_cast<long long>(comparisons));
+  for (const std::string& fault : faults)
+    std::printf("FAILED  %s: %s\n", id.c_str(), fault.c_str());
 }
 
-void print_lists(const char* title, const std::map<std::string, std::vector<std::string>>& lists, bool names) {
+void print_lists(const char* title, const std::map<std::string, std::vector<std::string>>& lists,
+                 bool names) {
   if (lists.empty()) return;
   std::printf("%s\n", title);
   for (const auto& [reason, cases] : lists) {
@@ -67,7 +75,8 @@ void print_lists(const char* title, const std::map<std::string, std::vector<std:
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app("Checks tweedie against a pack of numbers that other systems' own code computed.", "tweedie-reference");
+  CLI::App app("Checks tweedie against a pack of numbers that other systems' own code computed.",
+               "tweedie-reference");
   std::string folder;
   std::vector<std::string> groups, wanted;
   bool verbose = false;
@@ -83,9 +92,11 @@ int main(int argc, char** argv) {
       known_groups.insert(row["group"]);
       known_cases.insert(row["id"]);
     }
-    const auto check_known = [](const std::vector<std::string>& given, const std::set<std::string>& known, const char* what) {
+    const auto check_known = [](const std::vector<std::string>& given,
+                                const std::set<std::string>& known, const char* what) {
       for (const std::string& name : given)
-        check(known.contains(name), what, " '", name, "' is not in this pack", suggestion(name, {known.begin(), known.end()}));
+        check(known.contains(name), what, " '", name, "' is not in this pack",
+              suggestion(name, {known.begin(), known.end()}));
     };
     check_known(groups, known_groups, "--group");
     check_known(wanted, known_cases, "--case");
@@ -94,8 +105,10 @@ int main(int argc, char** argv) {
     };
     Tally tally;
     for (const Json& row : pack.rows())
-      if (chosen(groups, row["group"]) && chosen(wanted, row["id"])) run_case(pack, row, verbose, tally);
-    print_lists("reproduced under a compatibility option (a defect or convention of the peer):", tally.compatibilities, verbose);
+      if (chosen(groups, row["group"]) && chosen(wanted, row["id"]))
+        run_case(pack, row, verbose, tally);
+    print_lists("reproduced under a compatibility option (a defect or convention of the peer):",
+                tally.compatibilities, verbose);
     print_lists("skipped:", tally.skips, verbose);
     std::printf("%lld passed, %lld failed, %lld skipped\n", static_cast<long long>(tally.passed),
                 static_cast<long long>(tally.failed), static_cast<long long>(tally.skipped));

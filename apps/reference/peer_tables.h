@@ -19,8 +19,8 @@ Schedule improved_chain(const Json& config);
 
 /// Level i of 1..T, `clean` at 0.
 Level step_level(const Schedule& chain, int64_t i);
-/// The level of timestep t, which is step t + 1; negative ones count from the chain's end, as they do
-/// in Python.
+/// The level of timestep t, which is step t + 1; negative ones count from the chain's end, as they
+/// do in Python.
 Level level_of_timestep(const Schedule& chain, int64_t t);
 /// sigma / alpha: the noise in the variable x_t / alpha that k-diffusion and EDM work in.
 double noise_ratio(const Level& level);

@@ -20,16 +20,15 @@ int run_bench(const BenchOptions& options) {
   record.update(bench(options.request, [&](const std::string& line) { progress.say(line); }));
   write_json(options.json, record);
   char line[200];
-  std::snprintf(line, sizeof line,
-                "%.3f ms/image, %.2f ms/step (best %.2f, worst %.2f, %lld steps); %s, %s kernels, "
-                "%d threads, %.0f MiB",
-                record["milliseconds_per_image"].get<double>(),
-                record["milliseconds_per_step"].get<double>(),
-                record["milliseconds_per_step_best"].get<double>(),
-                record["milliseconds_per_step_worst"].get<double>(),
-                record["steps"].get<long long>(), record["precision"].get<std::string>().c_str(),
-                record["kernels"].get<std::string>().c_str(), record["threads"].get<int>(),
-                record["peak_bytes"].get<double>() / (1 << 20));
+  std::snprintf(
+      line, sizeof line,
+      "%.3f ms/image, %.2f ms/step (best %.2f, worst %.2f, %lld steps); %s, %s kernels, "
+      "%d threads, %.0f MiB",
+      record["milliseconds_per_image"].get<double>(), record["milliseconds_per_step"].get<double>(),
+      record["milliseconds_per_step_best"].get<double>(),
+      record["milliseconds_per_step_worst"].get<double>(), record["steps"].get<long long>(),
+      record["precision"].get<std::string>().c_str(), record["kernels"].get<std::string>().c_str(),
+      record["threads"].get<int>(), record["peak_bytes"].get<double>() / (1 << 20));
   say_result(options.json, line);
   return 0;
 }

@@ -130,8 +130,8 @@ std::function<void()> training(const Model& model, const Net& net, int64_t batch
   TrainConfig config;
   config.ema = {0.9999};
   const auto optimiser = std::make_shared<Optimiser>(*model.network, config);
-  const Objective objective = find_entry(builtin().objectives, "simple", "objective")
-                                  .make(Json::object())(model.schedule);
+  const Objective objective =
+      find_entry(builtin().objectives, "simple", "objective").make(Json::object())(model.schedule);
   const Tensor x = keyed_normal({kSeed, Stream::data}, places(batch), 0, net.shape);
   model.network->train();
   return [=, step = int64_t{0}]() mutable {

@@ -27,8 +27,7 @@ Json parse_metadata(const TensorFile& file, const std::string& path) {
   Json json = parse_json(body->second);
   check(json.is_object() && json.contains("step") && json["step"].is_number_integer() &&
             json["step"].get<double>() >= 0 && json["step"].get<double>() < 1e15,
-        path,
-        ": its metadata cannot be read; use an earlier checkpoint");
+        path, ": its metadata cannot be read; use an earlier checkpoint");
   return json;
 }
 

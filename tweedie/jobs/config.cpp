@@ -78,7 +78,8 @@ void check_train(const TrainConfig& train) {
   decay_rate(train.beta1, "train.beta1");
   decay_rate(train.beta2, "train.beta2");
   not_negative(train.weight_decay, "train.weight_decay");
-  check(std::isfinite(train.epsilon) && train.epsilon > 0, "train.epsilon: expected a positive number, got ", train.epsilon);
+  check(std::isfinite(train.epsilon) && train.epsilon > 0,
+        "train.epsilon: expected a positive number, got ", train.epsilon);
   not_negative(static_cast<double>(train.warmup), "train.warmup");
   one_of(train.decay, "train.decay", {"constant", "linear", "cosine"});
   check(train.decay_from >= 0 && train.decay_from < 1,

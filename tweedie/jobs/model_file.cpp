@@ -74,7 +74,8 @@ Model build_model(const RunConfig& config, const DataShape& data, const Registry
   double values = 1;
   for (const int64_t size : data.shape) values *= size >= 1 ? static_cast<double>(size) : 0;
   check(!data.shape.empty() && values >= 1 && values <= kMaxValues, "data: an example of shape ",
-        Json(data.shape).dump(), " cannot be; expected sizes of 1 or more, at most 2^30 values in all");
+        Json(data.shape).dump(),
+        " cannot be; expected sizes of 1 or more, at most 2^30 values in all");
   check(data.levels >= 0 && data.levels <= 65536, "data: expected levels from 0 to 65536, got ",
         data.levels);
   Model model;

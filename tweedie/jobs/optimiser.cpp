@@ -9,7 +9,8 @@
 namespace tweedie {
 namespace {
 
-constexpr int64_t kChunk = 1 << 15;  // elements; fixed, so that sums do not depend on the number of threads
+constexpr int64_t kChunk =
+    1 << 15;  // elements; fixed, so that sums do not depend on the number of threads
 
 int64_t chunks_of(int64_t count) { return (count + kChunk - 1) / kChunk; }
 
@@ -17,9 +18,10 @@ std::string average_prefix(double rate) { return "ema." + Json(rate).dump() + ".
 
 void copy_checked(const std::map<std::string, Tensor>& from, const std::string& name, Tensor into) {
   const auto found = from.find(name);
-  check(found != from.end(), "checkpoint: lacks '", name, "'; it was made with another configuration");
-  check(found->second.sizes() == into.sizes(), "checkpoint: '", name, "' has shape ", found->second.sizes(),
-        ", this configuration needs ", into.sizes());
+  check(found != from.end(), "checkpoint: lacks '", name,
+        "'; it was made with another configuration");
+  check(found->second.sizes() == into.sizes(), "checkpoint: '", name, "' has shape ",
+        found->second.sizes(), ", this configuration needs ", into.sizes());
   into.copy_(found->second);
 }
 
@@ -30,8 +32,9 @@ Optimiser::Optimiser(Network& network, const TrainConfig& config) : config_(conf
   int64_t total = 0;
   for (const auto& parameter : network.named_parameters()) {
     const Tensor& value = parameter.value();
-    check(value.device().is_cpu() && value.scalar_type() == at::kFloat, "optimiser: parameter '", parameter.key(), "' is ",
-          value.scalar_type(), " on ", value.device().str(), "; expected float32 on the CPU");
+    check(value.device().is_cpu() && value.scalar_type() == at::kFloat, "optimiser: parameter '",
+          parameter.key(), "' is ", value.scalar_type(), " on ", value.device().str(),
+          "; expected float32 on the CPU");
     slots_.push_back({parameter.key(), total, value.numel(), value});
     total += (value.numel() + 15) / 16 * 16;  // every tensor starts on a cache line
   }
@@ -62,8 +65,8 @@ double Optimiser::gradient_norm() const {
   std::vector<double> sums(static_cast<size_t>(chunks_of(count)));
   at::parallel_for(0, chunks_of(count), 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i)
-      sums[static_cast<size_t>(i)] =
-          kernels::table().sum_of_squares(std::min(kChunk, count - i * kChunk), gradient + i * kChunk);
+      sums[static_cast<size_t>(i)] = kernels::table().sum_of_squares(
+          std::min(kChunk, count - i * kChunk), gradient + i * kChunk);
   });
   double sum = 0;
   for (const double part : sums) sum += part;
@@ -84,7 +87,8 @@ void Optimiser::step(int64_t step, double learning_rate, double gradient_scale) 
   adam.coupled_decay = decoupled ? 0 : static_cast<float>(config_.weight_decay);
   std::vector<float> keeps;
   for (const double rate : config_.ema)
-    keeps.push_back(static_cast<float>(config_.ema_warmup ? std::min(rate, (1 + n) / (10 + n)) : rate));
+    keeps.push_back(
+        static_cast<float>(config_.ema_warmup ? std::min(rate, (1 + n) / (10 + n)) : rate));
 
   const int64_t count = weights_.numel();
   at::parallel_for(0, chunks_of(count), 1, [&](int64_t begin, int64_t end) {
@@ -95,7 +99,8 @@ void Optimiser::step(int64_t step, double learning_rate, double gradient_scale) 
         averages.push_back({averages_[k].data_ptr<float>() + at, keeps[k]});
       kernels::table().adam(adam, std::min(kChunk, count - at), weights_.data_ptr<float>() + at,
                             gradients_.data_ptr<float>() + at, first_moment_.data_ptr<float>() + at,
-                            second_moment_.data_ptr<float>() + at, averages.data(), static_cast<int64_t>(averages.size()));
+                            second_moment_.data_ptr<float>() + at, averages.data(),
+                            static_cast<int64_t>(averages.size()));
     }
   });
 }
@@ -106,7 +111,8 @@ std::map<std::string, Tensor> Optimiser::tensors() const {
     out["weights." + slot.name] = view(weights_, slot);
     out["adam.m." + slot.name] = view(first_moment_, slot);
     out["adam.v." + slot.name] = view(second_moment_, slot);
-    for (size_t i = 0; i < averages_.size(); ++i) out[average_prefix(config_.ema[i]) + slot.name] = view(averages_[i], slot);
+    for (size_t i = 0; i < averages_.size(); ++i)
+      out[average_prefix(config_.ema[i]) + slot.name] = view(averages_[i], slot);
   }
   return out;
 }

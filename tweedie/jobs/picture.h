@@ -5,8 +5,8 @@
 
 namespace tweedie {
 
-/// uint8 [C, H, W]: images tiled in a near-square grid (`columns` if given), small ones enlarged; 2-D points as a scatter plot.
-/// Throws Error for data that is neither: write an array instead.
+/// uint8 [C, H, W]: images tiled in a near-square grid (`columns` if given), small ones enlarged;
+/// 2-D points as a scatter plot. Throws Error for data that is neither: write an array instead.
 Tensor samples_picture(const Tensor& x, const DataShape& data, int64_t columns = 0);
 
 }  // namespace tweedie

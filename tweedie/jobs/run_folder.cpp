@@ -60,10 +60,9 @@ double read_seconds_spent(const std::string& run) {
   const std::string path = in_run(run, "budget.json");
   if (!exists(path)) return 0;
   const Json budget = parse_json(read_file(path));
-  check(
-      budget.is_object() && budget.contains("seconds_spent") &&
-          budget["seconds_spent"].is_number() && budget["seconds_spent"].get<double>() >= 0,
-      path, ": cannot be read; delete it to begin the budget anew");
+  check(budget.is_object() && budget.contains("seconds_spent") &&
+            budget["seconds_spent"].is_number() && budget["seconds_spent"].get<double>() >= 0,
+        path, ": cannot be read; delete it to begin the budget anew");
   return budget["seconds_spent"];
 }
 

@@ -1,5 +1,6 @@
-// Loops on raw pointers, in one table chosen by the CPU when the program starts.  `plain` is the specification; its twins are the same
-// source compiled for wider registers.  TWEEDIE_KERNELS=plain|avx2|avx512 forces one.
+// Loops on raw pointers, in one table chosen by the CPU when the program starts.  `plain` is the
+// specification; its twins are the same source compiled for wider registers.
+// TWEEDIE_KERNELS=plain|avx2|avx512 forces one.
 #pragma once
 
 #include <cstdint>
@@ -8,15 +9,16 @@
 
 namespace tweedie::kernels {
 
-/// One update of Adam (Kingma & Ba 2015, arXiv:1412.6980, algorithm 1) with its bias corrections folded in, then the averages.
+/// One update of Adam (Kingma & Ba 2015, arXiv:1412.6980, algorithm 1) with its bias corrections
+/// folded in, then the averages.
 struct AdamStep {
-  float gradient_scale;    // clipping
-  float beta1, beta2;      // decays of the moments
-  float step_size;         // learning rate / (1 - beta1^t)
-  float root_correction;   // 1 / sqrt(1 - beta2^t)
+  float gradient_scale;   // clipping
+  float beta1, beta2;     // decays of the moments
+  float step_size;        // learning rate / (1 - beta1^t)
+  float root_correction;  // 1 / sqrt(1 - beta2^t)
   float epsilon;
-  float decoupled_decay;   // learning rate * weight decay, taken from the weights (AdamW)
-  float coupled_decay;     // weight decay, added to the gradient (Adam)
+  float decoupled_decay;  // learning rate * weight decay, taken from the weights (AdamW)
+  float coupled_decay;    // weight decay, added to the gradient (Adam)
 };
 
 /// An average a <- keep a + (1 - keep) w.
@@ -32,18 +34,21 @@ struct NormShape {
 
 struct Table {
   const char* name;
-  void (*adam)(const AdamStep& step, int64_t count, float* weight, const float* gradient, float* first, float* second,
-               const Average* averages, int64_t average_count);
+  void (*adam)(const AdamStep& step, int64_t count, float* weight, const float* gradient,
+               float* first, float* second, const Average* averages, int64_t average_count);
   double (*sum_of_squares)(int64_t count, const float* x);
   /// y = SiLU(GroupNorm(x)) of one example, or GroupNorm alone; keeps mean and 1/std of each group.
-  void (*norm_forward)(const NormShape& shape, bool silu, float epsilon, const float* x, const float* weight, const float* bias,
-                       float* y, float* mean, float* inverse_std);
+  void (*norm_forward)(const NormShape& shape, bool silu, float epsilon, const float* x,
+                       const float* weight, const float* bias, float* y, float* mean,
+                       float* inverse_std);
   /// dx of one example, and its parts of dweight and dbias [channels].
-  void (*norm_backward)(const NormShape& shape, bool silu, const float* x, const float* weight, const float* bias,
-                        const float* mean, const float* inverse_std, const float* dy, float* dx, float* dweight, float* dbias);
+  void (*norm_backward)(const NormShape& shape, bool silu, const float* x, const float* weight,
+                        const float* bias, const float* mean, const float* inverse_std,
+                        const float* dy, float* dx, float* dweight, float* dbias);
 };
 
-/// The table in use.  Throws std::invalid_argument if TWEEDIE_KERNELS names none, or one that this CPU cannot run.
+/// The table in use.  Throws std::invalid_argument if TWEEDIE_KERNELS names none, or one that this
+/// CPU cannot run.
 const Table& table();
 
 /// Every table that this CPU can run, `plain` first.

@@ -49,8 +49,8 @@ Tensor reverse_log_variance(const Prediction& prediction, const Tensor& x_t, Lev
         "or large");
   // The two are nearly equal in fine steps: their difference is taken in doubles.
   return small + prediction.var_mix * of_pair([](const Posterior& q, const Level&) {
-           return std::log(q.var_large / q.var);
-         });
+                   return std::log(q.var_large / q.var);
+                 });
 }
 
 Tensor diffusion_term(const Prediction& prediction, const Tensor& x_t, Levels s, Levels t,

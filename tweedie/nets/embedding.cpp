@@ -10,9 +10,12 @@ namespace tweedie {
 Tensor positional_features(const Tensor& label, const PositionalOptions& options) {
   const int64_t half = options.channels / 2;
   const Tensor place = at::arange(half, at::TensorOptions().dtype(at::kDouble));
-  const Tensor frequency = (place * (-std::log(10000.0) / (static_cast<double>(half) - options.shift))).exp();
-  const Tensor angle = label.to(at::kDouble).unsqueeze(1) * frequency.to(label.device());  // [B, half]
-  const Tensor first = options.cosine_first ? angle.cos() : angle.sin(), second = options.cosine_first ? angle.sin() : angle.cos();
+  const Tensor frequency =
+      (place * (-std::log(10000.0) / (static_cast<double>(half) - options.shift))).exp();
+  const Tensor angle =
+      label.to(at::kDouble).unsqueeze(1) * frequency.to(label.device());  // [B, half]
+  const Tensor first = options.cosine_first ? angle.cos() : angle.sin(),
+               second = options.cosine_first ? angle.sin() : angle.cos();
   Tensor out = at::cat({first, second}, 1);
   if (options.channels % 2 == 1) out = at::constant_pad_nd(out, {0, 1});
   return out.to(label.scalar_type());
@@ -29,19 +32,23 @@ Tensor fourier_features(const Tensor& x, const std::vector<int64_t>& powers) {
   return at::cat(parts, 1);
 }
 
-Tensor class_rows(const Tensor& label, int64_t classes, const Tensor& x, const std::string& network) {
-  if (!label.defined()) return at::full({x.size(0)}, classes, at::TensorOptions().dtype(at::kLong).device(x.device()));
-  check(label.numel() == x.size(0), network, ": got ", label.numel(), " class labels for ", x.size(0), " examples");
+Tensor class_rows(const Tensor& label, int64_t classes, const Tensor& x,
+                  const std::string& network) {
+  if (!label.defined())
+    return at::full({x.size(0)}, classes, at::TensorOptions().dtype(at::kLong).device(x.device()));
+  check(label.numel() == x.size(0), network, ": got ", label.numel(), " class labels for ",
+        x.size(0), " examples");
   if (label.numel() == 0) return label;
   const int64_t least = label.min().item<int64_t>(), most = label.max().item<int64_t>();
-  check(least >= 0 && most <= classes, network, ": there is no class ", least < 0 ? least : most, "; expected 0 to ", classes - 1,
-        ", or ", classes, " for none");
+  check(least >= 0 && most <= classes, network, ": there is no class ", least < 0 ? least : most,
+        "; expected 0 to ", classes - 1, ", or ", classes, " for none");
   return label;
 }
 
 void check_fourier_powers(const std::vector<int64_t>& powers) {
   for (const int64_t power : powers)
-    check(power >= -10 && power <= 20, "model.fourier_features: expected powers in -10..20, got ", power);
+    check(power >= -10 && power <= 20, "model.fourier_features: expected powers in -10..20, got ",
+          power);
 }
 
 }  // namespace tweedie

@@ -13,18 +13,22 @@ using torch::Tensor;
 struct PositionalOptions {
   int64_t channels;
   bool cosine_first = true;  // diffusers' flip_sin_to_cos
-  double shift = 0;          // diffusers' freq_shift: frequencies reach 10000^-1 at channels/2 - shift
+  double shift = 0;  // diffusers' freq_shift: frequencies reach 10000^-1 at channels/2 - shift
 };
 
-/// Sines and cosines of `label` [B] at geometrically falling frequencies [B, channels].  Vaswani et al. 2017 (arXiv:1706.03762), 3.5.
+/// Sines and cosines of `label` [B] at geometrically falling frequencies [B, channels].  Vaswani et
+/// al. 2017 (arXiv:1706.03762), 3.5.
 Tensor positional_features(const Tensor& label, const PositionalOptions& options);
 
-/// x and, for each power n, sin(2^n pi x) and cos(2^n pi x), along dimension 1.  Kingma et al. 2021 (arXiv:2107.00630), appendix C.
+/// x and, for each power n, sin(2^n pi x) and cos(2^n pi x), along dimension 1.  Kingma et al. 2021
+/// (arXiv:2107.00630), appendix C.
 Tensor fourier_features(const Tensor& x, const std::vector<int64_t>& powers);
 
-/// Rows of the embedding of `classes` classes and "no class": `label` [B], or "no class" everywhere if it is undefined.  Throws Error,
-/// naming the network, on another number of labels or a class that there is not.
-Tensor class_rows(const Tensor& label, int64_t classes, const Tensor& x, const std::string& network);
+/// Rows of the embedding of `classes` classes and "no class": `label` [B], or "no class" everywhere
+/// if it is undefined.  Throws Error, naming the network, on another number of labels or a class
+/// that there is not.
+Tensor class_rows(const Tensor& label, int64_t classes, const Tensor& x,
+                  const std::string& network);
 
 /// Throws Error if a power of fourier_features is not usable.
 void check_fourier_powers(const std::vector<int64_t>& powers);

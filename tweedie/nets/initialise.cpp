@@ -26,7 +26,9 @@ class Drawer {
   explicit Drawer(uint64_t seed) : key_{seed, Stream::weights} {}
 
   void uniform(Tensor parameter, const std::string& name, double bound) const {
-    if (parameter.defined()) parameter.copy_(keyed_uniform(key_, number_of(name), 0, parameter.sizes())[0] * (2 * bound) - bound);
+    if (parameter.defined())
+      parameter.copy_(keyed_uniform(key_, number_of(name), 0, parameter.sizes())[0] * (2 * bound) -
+                      bound);
   }
   void normal(Tensor parameter, const std::string& name) const {
     parameter.copy_(keyed_normal(key_, number_of(name), 0, parameter.sizes())[0]);
@@ -62,15 +64,19 @@ void initialise(Network& network, uint64_t seed) {
   const Drawer draw(seed);
   for (const auto& item : network.named_modules("", false)) {
     const torch::nn::Module& module = *item.value();
-    if (affine<torch::nn::Conv2dImpl>(module, item.key(), draw) || affine<torch::nn::LinearImpl>(module, item.key(), draw) ||
-        reset_norm<torch::nn::GroupNormImpl>(module) || reset_norm<torch::nn::LayerNormImpl>(module))
+    if (affine<torch::nn::Conv2dImpl>(module, item.key(), draw) ||
+        affine<torch::nn::LinearImpl>(module, item.key(), draw) ||
+        reset_norm<torch::nn::GroupNormImpl>(module) ||
+        reset_norm<torch::nn::LayerNormImpl>(module))
       continue;
-    if (const auto* embedding = module.as<torch::nn::EmbeddingImpl>()) draw.normal(embedding->weight, item.key() + ".weight");
+    if (const auto* embedding = module.as<torch::nn::EmbeddingImpl>())
+      draw.normal(embedding->weight, item.key() + ".weight");
   }
   auto parameters = network.named_parameters();
   for (const std::string& name : network.zero_initialised) {
     Tensor* const parameter = parameters.find(name);
-    check(parameter != nullptr, "network: lists '", name, "' as zero-initialised but has no such parameter");
+    check(parameter != nullptr, "network: lists '", name,
+          "' as zero-initialised but has no such parameter");
     parameter->zero_();
   }
 }

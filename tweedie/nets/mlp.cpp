@@ -38,25 +38,33 @@ struct ResidualImpl : torch::nn::Module {
     time = register_module("time", torch::nn::Linear(width, width));
     second = register_module("second", torch::nn::Linear(width, width));
   }
-  Tensor forward(const Tensor& h, const Tensor& t) { return h + second(at::silu(first(at::silu(h)) + time(t))); }
+  Tensor forward(const Tensor& h, const Tensor& t) {
+    return h + second(at::silu(first(at::silu(h)) + time(t)));
+  }
 };
 TORCH_MODULE(Residual);
 
 class Mlp : public Network {
  public:
   explicit Mlp(const MlpOptions& o) : options_(o) {
-    check(o.sample_shape.size() == 1, "mlp: is for vectors [D]; this data has shape ", Json(o.sample_shape).dump(),
-          "; use model.network=unet");
-    check(o.sample_shape[0] >= 1, "mlp: a vector has at least 1 dimension, got ", o.sample_shape[0]);
-    check(o.width >= 1 && o.width <= kMaxWidth, "model.width: expected 1 to ", kMaxWidth, ", got ", o.width);
+    check(o.sample_shape.size() == 1, "mlp: is for vectors [D]; this data has shape ",
+          Json(o.sample_shape).dump(), "; use model.network=unet");
+    check(o.sample_shape[0] >= 1, "mlp: a vector has at least 1 dimension, got ",
+          o.sample_shape[0]);
+    check(o.width >= 1 && o.width <= kMaxWidth, "model.width: expected 1 to ", kMaxWidth, ", got ",
+          o.width);
     check_fourier_powers(o.fourier_features);
     check(o.blocks >= 1, "model.blocks: expected 1 or more, got ", o.blocks);
-    check(o.time_channels >= 2 && o.time_channels <= kMaxWidth, "model.time_channels: expected 2 to ", kMaxWidth, ", got ", o.time_channels);
+    check(o.time_channels >= 2 && o.time_channels <= kMaxWidth,
+          "model.time_channels: expected 2 to ", kMaxWidth, ", got ", o.time_channels);
     const int64_t dims = o.sample_shape[0];
     input_ = register_module(
-        "input", torch::nn::Linear(dims * (1 + 2 * static_cast<int64_t>(o.fourier_features.size())), o.width));
+        "input", torch::nn::Linear(dims * (1 + 2 * static_cast<int64_t>(o.fourier_features.size())),
+                                   o.width));
     time_ = register_module("time", torch::nn::Linear(o.time_channels, o.width));
-    if (o.classes > 0) class_embedding_ = register_module("class_embedding", torch::nn::Embedding(o.classes + 1, o.width));
+    if (o.classes > 0)
+      class_embedding_ =
+          register_module("class_embedding", torch::nn::Embedding(o.classes + 1, o.width));
     torch::nn::ModuleList list;
     for (int64_t i = 0; i < o.blocks; ++i) {
       blocks_.emplace_back(o.width);
@@ -65,13 +73,15 @@ class Mlp : public Network {
       zero_initialised.push_back("blocks." + std::to_string(i) + ".second.bias");
     }
     register_module("blocks", list);
-    output_ = register_module("output", torch::nn::Linear(o.width, o.learned_variance ? 2 * dims : dims));
+    output_ =
+        register_module("output", torch::nn::Linear(o.width, o.learned_variance ? 2 * dims : dims));
     zero_initialised.insert(zero_initialised.end(), {"output.weight", "output.bias"});
   }
 
   Tensor forward(const Tensor& x, const Tensor& c_noise, const Condition& condition) override {
     Tensor time = time_(positional_features(c_noise, {options_.time_channels}).to(x.scalar_type()));
-    if (class_embedding_) time = time + class_embedding_(class_rows(condition.label, options_.classes, x, "mlp"));
+    if (class_embedding_)
+      time = time + class_embedding_(class_rows(condition.label, options_.classes, x, "mlp"));
     time = at::silu(time);
     Tensor h = input_(tweedie::fourier_features(x, options_.fourier_features));
     for (Residual& block : blocks_) h = block(h, time);
@@ -87,7 +97,9 @@ class Mlp : public Network {
 
 }  // namespace
 
-std::shared_ptr<Network> make_mlp(const Json& options) { return std::make_shared<Mlp>(from_json<MlpOptions>(options, "model")); }
+std::shared_ptr<Network> make_mlp(const Json& options) {
+  return std::make_shared<Mlp>(from_json<MlpOptions>(options, "model"));
+}
 
 std::string mlp_options_help() { return fields_help<MlpOptions>("    "); }
 

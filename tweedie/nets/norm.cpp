@@ -16,19 +16,22 @@ kernels::NormShape shape_of(const Tensor& x, int64_t groups) {
 }
 
 struct GroupNormFunction : torch::autograd::Function<GroupNormFunction> {
-  static Tensor forward(AutogradContext* context, const Tensor& input, int64_t groups, const Tensor& weight,
-                        const Tensor& bias, double epsilon, bool silu) {
+  static Tensor forward(AutogradContext* context, const Tensor& input, int64_t groups,
+                        const Tensor& weight, const Tensor& bias, double epsilon, bool silu) {
     const Tensor x = input.contiguous();
     const kernels::NormShape shape = shape_of(x, groups);
-    const Tensor y = at::empty_like(x), mean = at::empty({x.size(0), groups}, x.options()), inverse_std = at::empty_like(mean);
+    const Tensor y = at::empty_like(x), mean = at::empty({x.size(0), groups}, x.options()),
+                 inverse_std = at::empty_like(mean);
     const auto& kernel = kernels::table();
     const int64_t size = shape.channels * shape.pixels;
-    const float *in = x.data_ptr<float>(), *w = weight.data_ptr<float>(), *b = bias.data_ptr<float>();
-    float *out = y.data_ptr<float>(), *m = mean.data_ptr<float>(), *r = inverse_std.data_ptr<float>();
+    const float *in = x.data_ptr<float>(), *w = weight.data_ptr<float>(),
+                *b = bias.data_ptr<float>();
+    float *out = y.data_ptr<float>(), *m = mean.data_ptr<float>(),
+          *r = inverse_std.data_ptr<float>();
     at::parallel_for(0, x.size(0), 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i)
-        kernel.norm_forward(shape, silu, static_cast<float>(epsilon), in + i * size, w, b, out + i * size, m + i * groups,
-                            r + i * groups);
+        kernel.norm_forward(shape, silu, static_cast<float>(epsilon), in + i * size, w, b,
+                            out + i * size, m + i * groups, r + i * groups);
     });
     context->save_for_backward({x, weight, bias, mean, inverse_std});
     context->saved_data["groups"] = groups;
@@ -42,17 +45,21 @@ struct GroupNormFunction : torch::autograd::Function<GroupNormFunction> {
     const int64_t groups = context->saved_data["groups"].toInt();
     const bool silu = context->saved_data["silu"].toBool();
     const kernels::NormShape shape = shape_of(x, groups);
-    const Tensor dx = at::empty_like(x), dweight = at::empty({x.size(0), shape.channels}, x.options()),
+    const Tensor dx = at::empty_like(x),
+                 dweight = at::empty({x.size(0), shape.channels}, x.options()),
                  dbias = at::empty_like(dweight);
     const auto& kernel = kernels::table();
     const int64_t size = shape.channels * shape.pixels;
-    const float *in = x.data_ptr<float>(), *w = saved[1].data_ptr<float>(), *b = saved[2].data_ptr<float>(),
-                *m = saved[3].data_ptr<float>(), *r = saved[4].data_ptr<float>(), *g = dy.data_ptr<float>();
-    float *out = dx.data_ptr<float>(), *dw = dweight.data_ptr<float>(), *db = dbias.data_ptr<float>();
+    const float *in = x.data_ptr<float>(), *w = saved[1].data_ptr<float>(),
+                *b = saved[2].data_ptr<float>(), *m = saved[3].data_ptr<float>(),
+                *r = saved[4].data_ptr<float>(), *g = dy.data_ptr<float>();
+    float *out = dx.data_ptr<float>(), *dw = dweight.data_ptr<float>(),
+          *db = dbias.data_ptr<float>();
     at::parallel_for(0, x.size(0), 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i)
-        kernel.norm_backward(shape, silu, in + i * size, w, b, m + i * groups, r + i * groups, g + i * size, out + i * size,
-                             dw + i * shape.channels, db + i * shape.channels);
+        kernel.norm_backward(shape, silu, in + i * size, w, b, m + i * groups, r + i * groups,
+                             g + i * size, out + i * size, dw + i * shape.channels,
+                             db + i * shape.channels);
     });
     return {dx, {}, dweight.sum(0), dbias.sum(0), {}, {}};
   }
@@ -60,7 +67,8 @@ struct GroupNormFunction : torch::autograd::Function<GroupNormFunction> {
 
 }  // namespace
 
-Tensor group_norm(const Tensor& x, int64_t groups, const Tensor& weight, const Tensor& bias, double epsilon, bool silu) {
+Tensor group_norm(const Tensor& x, int64_t groups, const Tensor& weight, const Tensor& bias,
+                  double epsilon, bool silu) {
   if (x.device().is_cpu() && x.scalar_type() == at::kFloat && weight.scalar_type() == at::kFloat)
     return GroupNormFunction::apply(x, groups, weight, bias, epsilon, silu);
   const Tensor y = at::group_norm(x.to(weight.scalar_type()), groups, weight, bias, epsilon);

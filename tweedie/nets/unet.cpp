@@ -33,50 +33,63 @@ struct UnetOptions {
   template <class Visit>
   void fields(Visit&& visit) {
     visit("channels", channels, "of the first stage");
-    visit("multipliers", multipliers, "channels of each stage over those of the first; the size halves between stages");
-    visit("layers_per_block", layers_per_block, "residual blocks of a stage on the way down (one more on the way up)");
+    visit("multipliers", multipliers,
+          "channels of each stage over those of the first; the size halves between stages");
+    visit("layers_per_block", layers_per_block,
+          "residual blocks of a stage on the way down (one more on the way up)");
     visit("attention", attention, "stages with attention, by their height in pixels");
     visit("mid_attention", mid_attention, "attention between the way down and the way up");
     visit("attention_head_dim", attention_head_dim, "channels of a head of attention; 0: one head");
     visit("norm_num_groups", norm_num_groups, "groups of every norm");
     visit("norm_eps", norm_eps, "added to the variance in every norm");
     visit("dropout", dropout, "rate of dropout in training");
-    visit("resnet_time_scale_shift", resnet_time_scale_shift, "default (time is added) or scale_shift");
+    visit("resnet_time_scale_shift", resnet_time_scale_shift,
+          "default (time is added) or scale_shift");
     visit("downsample_padding", downsample_padding, "1: on all sides; 0: right and below (DDPM)");
     visit("flip_sin_to_cos", flip_sin_to_cos, "time embedding: cosines first");
     visit("freq_shift", freq_shift, "time embedding: 0, or 1 as in DDPM");
-    visit("fourier_features", fourier_features, "powers n: the input also as sin, cos(2^n pi x), for likelihood");
+    visit("fourier_features", fourier_features,
+          "powers n: the input also as sin, cos(2^n pi x), for likelihood");
     visit("zero_init", zero_init, "residual branches and the output start at zero (DDPM)");
     visit("sample_shape", sample_shape, "[C, H, W], known from the data");
     visit("classes", classes, "number of classes, known from the data; 0: unconditional");
-    visit("learned_variance", learned_variance, "twice the output channels, known from model.variance");
+    visit("learned_variance", learned_variance,
+          "twice the output channels, known from model.variance");
   }
 };
 
 constexpr int64_t kMaxChannels = 1 << 14;  // a convolution between more has over 9 GB of weights
 
-/// A size after downsampling: padded on all sides it is rounded up, right and below alone it is rounded down.
+/// A size after downsampling: padded on all sides it is rounded up, right and below alone it is
+/// rounded down.
 int64_t halved(int64_t size, int64_t padding) { return padding == 0 ? size / 2 : (size + 1) / 2; }
 
 void check_options(const UnetOptions& o) {
-  check(o.sample_shape.size() == 3, "unet: is for images [C, H, W]; this data has shape ", Json(o.sample_shape).dump(),
-        "; use model.network=mlp");
-  check(o.channels >= 1 && o.channels <= kMaxChannels, "model.channels: expected 1 to ", kMaxChannels, ", got ", o.channels);
+  check(o.sample_shape.size() == 3, "unet: is for images [C, H, W]; this data has shape ",
+        Json(o.sample_shape).dump(), "; use model.network=mlp");
+  check(o.channels >= 1 && o.channels <= kMaxChannels, "model.channels: expected 1 to ",
+        kMaxChannels, ", got ", o.channels);
   check(!o.multipliers.empty(), "model.multipliers: expected at least one stage, got []");
   for (const int64_t m : o.multipliers)
-    check(m >= 1 && m <= kMaxChannels / o.channels, "model.multipliers: expected 1 or more, and at most ", kMaxChannels,
-          " channels; got ", m);
-  check(o.layers_per_block >= 1, "model.layers_per_block: expected 1 or more, got ", o.layers_per_block);
-  check(o.dropout >= 0 && o.dropout < 1, "model.dropout: expected a rate in [0, 1), got ", o.dropout);
+    check(m >= 1 && m <= kMaxChannels / o.channels,
+          "model.multipliers: expected 1 or more, and at most ", kMaxChannels, " channels; got ",
+          m);
+  check(o.layers_per_block >= 1, "model.layers_per_block: expected 1 or more, got ",
+        o.layers_per_block);
+  check(o.dropout >= 0 && o.dropout < 1, "model.dropout: expected a rate in [0, 1), got ",
+        o.dropout);
   check(o.resnet_time_scale_shift == "default" || o.resnet_time_scale_shift == "scale_shift",
-        "model.resnet_time_scale_shift: expected default or scale_shift, got '", o.resnet_time_scale_shift, "'");
+        "model.resnet_time_scale_shift: expected default or scale_shift, got '",
+        o.resnet_time_scale_shift, "'");
   check(o.norm_eps > 0, "model.norm_eps: expected a positive number, got ", o.norm_eps);
   check_fourier_powers(o.fourier_features);
-  for (const int64_t size : o.sample_shape) check(size >= 1, "unet: an image has at least 1 channel, row and column, got ", size);
+  for (const int64_t size : o.sample_shape)
+    check(size >= 1, "unet: an image has at least 1 channel, row and column, got ", size);
   int64_t smallest = std::min(o.sample_shape[1], o.sample_shape[2]);
-  for (size_t i = 1; i < o.multipliers.size(); ++i, smallest = halved(smallest, o.downsample_padding))
-    check(smallest >= 2, "model.multipliers: ", o.multipliers.size(), " stages halve images of ", o.sample_shape[1], " x ",
-          o.sample_shape[2], " away; use fewer");
+  for (size_t i = 1; i < o.multipliers.size();
+       ++i, smallest = halved(smallest, o.downsample_padding))
+    check(smallest >= 2, "model.multipliers: ", o.multipliers.size(), " stages halve images of ",
+          o.sample_shape[1], " x ", o.sample_shape[2], " away; use fewer");
 }
 
 struct TimeEmbeddingImpl : torch::nn::Module {
@@ -95,13 +108,20 @@ class Unet : public Network {
   explicit Unet(const UnetOptions& o) : options_(o) {
     check_options(o);
     const int64_t data_channels = o.sample_shape[0], time_channels = 4 * o.channels;
-    const BlockOptions block{time_channels, o.norm_num_groups, o.norm_eps, o.dropout,
-                             o.resnet_time_scale_shift == "scale_shift", o.attention_head_dim, o.downsample_padding};
-    const int64_t in_channels = data_channels * (1 + 2 * static_cast<int64_t>(o.fourier_features.size()));
+    const BlockOptions block{time_channels,
+                             o.norm_num_groups,
+                             o.norm_eps,
+                             o.dropout,
+                             o.resnet_time_scale_shift == "scale_shift",
+                             o.attention_head_dim,
+                             o.downsample_padding};
+    const int64_t in_channels =
+        data_channels * (1 + 2 * static_cast<int64_t>(o.fourier_features.size()));
     conv_in_ = register_module("conv_in", conv3x3(in_channels, o.channels));
     time_embedding_ = register_module("time_embedding", TimeEmbedding(o.channels, time_channels));
     if (o.classes > 0)  // the last row is "no class", for guidance
-      class_embedding_ = register_module("class_embedding", torch::nn::Embedding(o.classes + 1, time_channels));
+      class_embedding_ =
+          register_module("class_embedding", torch::nn::Embedding(o.classes + 1, time_channels));
 
     const size_t stages = o.multipliers.size();
     std::vector<int64_t> skips = {o.channels};
@@ -109,7 +129,8 @@ class Unet : public Network {
     std::vector<bool> attends;
     for (size_t i = 0; i < stages; ++i) {
       const int64_t out = o.channels * o.multipliers[i];
-      attends.push_back(std::find(o.attention.begin(), o.attention.end(), height) != o.attention.end());
+      attends.push_back(std::find(o.attention.begin(), o.attention.end(), height) !=
+                        o.attention.end());
       Stage stage;
       for (int64_t j = 0; j < o.layers_per_block; ++j) {
         stage->add_resnet(width, out, block, number++);
@@ -143,16 +164,21 @@ class Unet : public Network {
     register_list("down_blocks", down_);
     register_module("mid_block", middle_);
     register_list("up_blocks", up_);
-    conv_norm_out_ = register_module(
-        "conv_norm_out", torch::nn::GroupNorm(torch::nn::GroupNormOptions(o.norm_num_groups, width).eps(o.norm_eps)));
-    conv_out_ = register_module("conv_out", conv3x3(width, o.learned_variance ? 2 * data_channels : data_channels));
+    conv_norm_out_ =
+        register_module("conv_norm_out",
+                        torch::nn::GroupNorm(
+                            torch::nn::GroupNormOptions(o.norm_num_groups, width).eps(o.norm_eps)));
+    conv_out_ = register_module(
+        "conv_out", conv3x3(width, o.learned_variance ? 2 * data_channels : data_channels));
     if (o.zero_init) list_zero_initialised();
   }
 
   Tensor forward(const Tensor& x, const Tensor& c_noise, const Condition& condition) override {
-    const Tensor label = positional_features(c_noise, {options_.channels, options_.flip_sin_to_cos, options_.freq_shift});
+    const Tensor label = positional_features(
+        c_noise, {options_.channels, options_.flip_sin_to_cos, options_.freq_shift});
     Tensor time = time_embedding_(label.to(x.scalar_type()));
-    if (class_embedding_) time = time + class_embedding_(class_rows(condition.label, options_.classes, x, "unet"));
+    if (class_embedding_)
+      time = time + class_embedding_(class_rows(condition.label, options_.classes, x, "unet"));
     const Pass pass{at::silu(time), seed, step};
 
     Tensor h = conv_in_(tweedie::fourier_features(x, options_.fourier_features));
@@ -176,7 +202,8 @@ class Unet : public Network {
       }
       if (stage->up) h = Upsample(stage->up)(h, skips.back().size(2), skips.back().size(3));
     }
-    return conv_out_(group_norm(h, options_.norm_num_groups, conv_norm_out_->weight, conv_norm_out_->bias, options_.norm_eps, true));
+    return conv_out_(group_norm(h, options_.norm_num_groups, conv_norm_out_->weight,
+                                conv_norm_out_->bias, options_.norm_eps, true));
   }
 
  private:
@@ -197,10 +224,13 @@ class Unet : public Network {
   }
 
   void list_zero_initialised() {
-    const auto ends = [](const std::string& name, const std::string& end) { return name.ends_with(end); };
+    const auto ends = [](const std::string& name, const std::string& end) {
+      return name.ends_with(end);
+    };
     for (const auto& parameter : named_parameters()) {
       const std::string layer = parameter.key().substr(0, parameter.key().rfind('.'));
-      if (ends(layer, ".conv2") || ends(layer, ".to_out.0") || layer == "conv_out") zero_initialised.push_back(parameter.key());
+      if (ends(layer, ".conv2") || ends(layer, ".to_out.0") || layer == "conv_out")
+        zero_initialised.push_back(parameter.key());
     }
   }
 

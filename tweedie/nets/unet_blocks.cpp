@@ -16,19 +16,23 @@ torch::nn::Conv2d conv3x3(int64_t in, int64_t out) {
 
 torch::nn::GroupNorm norm_of(int64_t channels, const BlockOptions& options) {
   check(options.groups >= 1 && channels % options.groups == 0, "model: ", channels,
-        " channels cannot be divided into norm_num_groups = ", options.groups, "; choose a divisor of every stage's channels");
-  return torch::nn::GroupNorm(torch::nn::GroupNormOptions(options.groups, channels).eps(options.epsilon));
+        " channels cannot be divided into norm_num_groups = ", options.groups,
+        "; choose a divisor of every stage's channels");
+  return torch::nn::GroupNorm(
+      torch::nn::GroupNormOptions(options.groups, channels).eps(options.epsilon));
 }
 
 Tensor apply_norm(const torch::nn::GroupNorm& norm, const Tensor& x, bool silu) {
-  return group_norm(x, norm->options.num_groups(), norm->weight, norm->bias, norm->options.eps(), silu);
+  return group_norm(x, norm->options.num_groups(), norm->weight, norm->bias, norm->options.eps(),
+                    silu);
 }
 
 /// Srivastava et al. 2014, with a mask that is a function of (seed, layer, example, step).
 Tensor keyed_dropout(const Tensor& x, double rate, const Pass& pass, int64_t layer) {
   std::vector<int64_t> samples(static_cast<size_t>(x.size(0)));
   std::iota(samples.begin(), samples.end(), layer << 32);
-  const Tensor keep = keyed_uniform({pass.seed, Stream::dropout}, samples, pass.step, x.sizes().slice(1)) >= rate;
+  const Tensor keep =
+      keyed_uniform({pass.seed, Stream::dropout}, samples, pass.step, x.sizes().slice(1)) >= rate;
   return x * keep.to(x.options()) * (1 / (1 - rate));
 }
 
@@ -38,11 +42,14 @@ ResnetImpl::ResnetImpl(int64_t in, int64_t out, const BlockOptions& options, int
     : options_(options), number_(number) {
   norm1_ = register_module("norm1", norm_of(in, options));
   conv1_ = register_module("conv1", conv3x3(in, out));
-  time_emb_proj_ =
-      register_module("time_emb_proj", torch::nn::Linear(options.time_channels, options.scale_shift ? 2 * out : out));
+  time_emb_proj_ = register_module(
+      "time_emb_proj",
+      torch::nn::Linear(options.time_channels, options.scale_shift ? 2 * out : out));
   norm2_ = register_module("norm2", norm_of(out, options));
   conv2_ = register_module("conv2", conv3x3(out, out));
-  if (in != out) conv_shortcut_ = register_module("conv_shortcut", torch::nn::Conv2d(torch::nn::Conv2dOptions(in, out, 1)));
+  if (in != out)
+    conv_shortcut_ =
+        register_module("conv_shortcut", torch::nn::Conv2d(torch::nn::Conv2dOptions(in, out, 1)));
 }
 
 Tensor ResnetImpl::forward(const Tensor& x, const Pass& pass) {
@@ -58,9 +65,12 @@ Tensor ResnetImpl::forward(const Tensor& x, const Pass& pass) {
   return (conv_shortcut_ ? conv_shortcut_(x) : x) + conv2_(h);
 }
 
-PixelAttentionImpl::PixelAttentionImpl(int64_t channels, const BlockOptions& options, bool bare) : options_(options) {
-  check(options.head_channels == 0 || (options.head_channels > 0 && channels % options.head_channels == 0), "model.attention_head_dim: ", channels,
-        " channels cannot be divided into heads of ", options.head_channels, "; choose a divisor, or 0 for one head");
+PixelAttentionImpl::PixelAttentionImpl(int64_t channels, const BlockOptions& options, bool bare)
+    : options_(options) {
+  check(options.head_channels == 0 ||
+            (options.head_channels > 0 && channels % options.head_channels == 0),
+        "model.attention_head_dim: ", channels, " channels cannot be divided into heads of ",
+        options.head_channels, "; choose a divisor, or 0 for one head");
   heads_ = options.head_channels == 0 ? 1 : channels / options.head_channels;
   if (!bare) group_norm_ = register_module("group_norm", norm_of(channels, options));
   to_q_ = register_module("to_q", torch::nn::Linear(channels, channels));
@@ -71,25 +81,37 @@ PixelAttentionImpl::PixelAttentionImpl(int64_t channels, const BlockOptions& opt
 
 Tensor PixelAttentionImpl::forward(const Tensor& x) {
   const int64_t batch = x.size(0), channels = x.size(1), width = channels / heads_;
-  const Tensor pixels = (group_norm_ ? apply_norm(group_norm_, x, false) : x).flatten(2).transpose(1, 2);  // [B, N, C]
-  const auto split = [&](const Tensor& y) { return y.view({batch, -1, heads_, width}).transpose(1, 2); };  // [B, heads, N, width]
+  const Tensor pixels = (group_norm_ ? apply_norm(group_norm_, x, false) : x)
+                            .flatten(2)
+                            .transpose(1, 2);  // [B, N, C]
+  const auto split = [&](const Tensor& y) {
+    return y.view({batch, -1, heads_, width}).transpose(1, 2);
+  };  // [B, heads, N, width]
   const Tensor q = split(to_q_(pixels)), k = split(to_k_(pixels)), v = split(to_v_(pixels));
-  const Tensor scores = at::matmul(q, k.transpose(2, 3)) * (1 / std::sqrt(static_cast<double>(width)));
-  const Tensor mixed = at::matmul(scores.softmax(-1), v).transpose(1, 2).reshape({batch, -1, channels});  // [B, N, C]
+  const Tensor scores =
+      at::matmul(q, k.transpose(2, 3)) * (1 / std::sqrt(static_cast<double>(width)));
+  const Tensor mixed = at::matmul(scores.softmax(-1), v)
+                           .transpose(1, 2)
+                           .reshape({batch, -1, channels});  // [B, N, C]
   const Tensor out = to_out_->at<torch::nn::LinearImpl>(0).forward(mixed);
   return x + out.transpose(1, 2).reshape(x.sizes());
 }
 
 DownsampleImpl::DownsampleImpl(int64_t channels, int64_t padding) : padding_(padding) {
   check(padding == 0 || padding == 1, "model.downsample_padding: expected 0 or 1, got ", padding);
-  conv_ = register_module("conv", torch::nn::Conv2d(torch::nn::Conv2dOptions(channels, channels, 3).stride(2).padding(padding)));
+  conv_ = register_module(
+      "conv", torch::nn::Conv2d(
+                  torch::nn::Conv2dOptions(channels, channels, 3).stride(2).padding(padding)));
 }
 
 Tensor DownsampleImpl::forward(const Tensor& x) {
-  return conv_(padding_ == 0 ? at::constant_pad_nd(x, {0, 1, 0, 1}) : x);  // diffusers pads right and below
+  return conv_(padding_ == 0 ? at::constant_pad_nd(x, {0, 1, 0, 1})
+                             : x);  // diffusers pads right and below
 }
 
-UpsampleImpl::UpsampleImpl(int64_t channels) { conv_ = register_module("conv", conv3x3(channels, channels)); }
+UpsampleImpl::UpsampleImpl(int64_t channels) {
+  conv_ = register_module("conv", conv3x3(channels, channels));
+}
 
 Tensor UpsampleImpl::forward(const Tensor& x, int64_t height, int64_t width) {
   return conv_(at::upsample_nearest2d(x, {height, width}));
@@ -97,7 +119,9 @@ Tensor UpsampleImpl::forward(const Tensor& x, int64_t height, int64_t width) {
 
 torch::nn::ModuleList StageImpl::list(const char* name) {
   for (const auto& child : named_children())
-    if (child.key() == name) return torch::nn::ModuleList(std::dynamic_pointer_cast<torch::nn::ModuleListImpl>(child.value()));
+    if (child.key() == name)
+      return torch::nn::ModuleList(
+          std::dynamic_pointer_cast<torch::nn::ModuleListImpl>(child.value()));
   return register_module(name, torch::nn::ModuleList());
 }
 

@@ -1,4 +1,5 @@
-// The parts of the U-Net.  Modules and parameters are named as diffusers 0.30's UNet2DModel names them.
+// The parts of the U-Net.  Modules and parameters are named as diffusers 0.30's UNet2DModel names
+// them.
 #pragma once
 
 #include <string>
@@ -19,7 +20,8 @@ struct BlockOptions {
   int64_t groups;
   double epsilon;
   double dropout;
-  bool scale_shift;       // the time embedding scales and shifts the second norm, else it is added before it
+  bool scale_shift;       // the time embedding scales and shifts the second norm, else it is added
+                          // before it
   int64_t head_channels;  // of attention; 0: one head
   int64_t downsample_padding;
 };
@@ -80,7 +82,8 @@ struct UpsampleImpl : torch::nn::Module {
 };
 TORCH_MODULE(Upsample);
 
-/// Resnets, each followed by attention where the stage has it, then down- or upsampling where it has that.
+/// Resnets, each followed by attention where the stage has it, then down- or upsampling where it
+/// has that.
 struct StageImpl : torch::nn::Module {
   std::vector<Resnet> resnets;
   std::vector<PixelAttention> attentions;  // as many as resnets, or none (the middle has one fewer)

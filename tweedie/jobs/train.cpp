@@ -136,6 +136,12 @@ class Training {
     const bool folder_was_empty = list_checkpoints(request_.out).empty();
     open_run_folder(request_.out, request_.resume);
     for (const std::string& warning : model_.schedule.warnings) say("warning: " + warning);
+    const double mismatch = terminal_mismatch_nats(model_.schedule);
+    char words[160];
+    std::snprintf(words, sizeof words,
+                  "schedule %s: L_T = %.2g nats = %.2g bits for each dimension with |x_0| = 1",
+                  model_.schedule.name.c_str(), mismatch, bits_per_dim(mismatch, 1));
+    say(words);
     int64_t parameters = 0;
     for (const Tensor& parameter : model_.network->parameters()) parameters += parameter.numel();
     say(data_.name + ": " + std::to_string(data_.size) + " examples to train on, " +

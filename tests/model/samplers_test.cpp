@@ -57,7 +57,7 @@ Tensor draws(std::vector<int64_t> samples) {
 TEST_CASE("ancestral sampling with the true variances makes the data's mean and variance") {
   for (const Path& path : {chain_path(linear_chain(1000)), sampling_path(cosine_chain(1000), 50),
                            sampling_path(vp_linear(), 30)}) {
-    const Level& first = without_clean(path).back();
+    const Level first = without_clean(path).back();
     // The last step has no noise, so that it gives E[x_0 | x_1].
     const double expected = kVar - x0_var(first);
     const Moments learned =

@@ -12,7 +12,7 @@ using namespace tweedie::testing;
 namespace {
 
 VlbTerms exact_terms(const Path& path, Variance variance) {
-  const Level& first = without_clean(path).back();
+  const Level first = without_clean(path).back();
   VlbOptions options{variance, {}, 1, 0};
   if (variance == Variance::analytic) options.x0_variance = x0_var;
   return vlb(exact_denoiser_with_variance(path), path, gaussian_decoder(x0_var(first)),

@@ -34,6 +34,9 @@ tweedie=build/tweedie
 mkdir -p "$demo"
 
 stage "Training on recipe $recipe for $budget"
+if [ "$recipe" = fashion-mnist ]; then
+  printf 'half of its objective is the variational bound (likelihood), half what pictures need; recipe fashion-mnist-likelihood is the bound alone\n'
+fi
 "$tweedie" train --recipe "$recipe" --budget "$budget" --out "$demo/run" $resume
 
 stage 'Sampling 64 images'

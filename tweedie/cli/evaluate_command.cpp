@@ -47,6 +47,7 @@ int run_evaluate(EvaluateOptions& options, const Registry& registry) {
   const Dataset data = open_dataset(registry, spec, options.split);
   options.request.log = counted_progress(progress, "evaluate");
   Evaluation result = evaluate_vlb(model, data, options.request);
+  progress.finish();
   const double dims = static_cast<double>(result.dims);
   if (options.bits && !std::isfinite(result.bits_per_dim)) {
     result.bits_per_dim = bits_per_dim(result.nats, result.dims);
@@ -92,6 +93,7 @@ int run_baselines(BaselinesOptions& options, const Registry& registry) {
   const BaselinesResult result =
       measure_baselines(open_dataset(registry, spec, "train"),
                         open_dataset(registry, spec, options.split), options.request);
+  progress.finish();
   Json record = {{"command", "baselines"}, {"data", spec}, {"split", options.split}};
   record.update(to_json(result));
   write_json(options.json, record);

@@ -22,13 +22,10 @@ std::string fitted(const std::string& line) {
 
 Progress::Progress() : terminal_(isatty(STDERR_FILENO) == 1), last_(Clock::now()) {}
 
-Progress::~Progress() {
-  if (latest_.empty() || latest_ == shown_) {
-    if (drawn_) std::fputs("\n", stderr);
-    return;
-  }
-  draw();
+void Progress::finish() {
+  if (!latest_.empty() && latest_ != shown_) draw();
   if (drawn_) std::fputs("\n", stderr);
+  drawn_ = false;
 }
 
 void Progress::update(const std::string& state) {

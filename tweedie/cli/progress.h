@@ -10,8 +10,7 @@ namespace tweedie {
 class Progress {
  public:
   Progress();
-  /// Ends the line that is being redrawn, with its latest text.
-  ~Progress();
+  ~Progress() { finish(); }
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
@@ -19,6 +18,8 @@ class Progress {
   void update(const std::string& state);
   /// A line that stays.
   void say(const std::string& line);
+  /// Shows the latest state and ends its line: before results are printed.
+  void finish();
 
  private:
   using Clock = std::chrono::steady_clock;

@@ -90,6 +90,7 @@ int run_sample(SampleOptions& options, const Registry& registry) {
   if (model.data.shape.size() == 1) options.request.frame_samples = 2000;
   options.request.log = counted_progress(progress, "sample");
   const SampleResult result = sample(model, registry, options.request);
+  progress.finish();
   Json record = sample_record(options, model, result);
   write_samples(options.out, model, result, record);
   for (const std::string& name : options.trajectories)

@@ -81,6 +81,7 @@ int run_train(const TrainOptions& options, const Registry& registry) {
                  " --resume");
     return kInterrupted;
   }
+  progress.finish();
   say_result("", "trained: " + options.out + "\nnext: tweedie sample " + options.out +
                      " --out samples.png");
   return 0;

@@ -35,7 +35,7 @@ mkdir -p "$demo"
 
 stage "Training on recipe $recipe for $budget"
 if [ "$recipe" = fashion-mnist ]; then
-  printf 'half of its objective is the variational bound (likelihood), half what pictures need; recipe fashion-mnist-likelihood is the bound alone\n'
+  printf '15%% of its objective is the variational bound (likelihood), the rest what pictures need; the recipe fashion-mnist-likelihood is the bound alone\n'
 fi
 "$tweedie" train --recipe "$recipe" --budget "$budget" --out "$demo/run" $resume
 

@@ -46,7 +46,7 @@ void compare_chain(Checker& checker, const Schedule& chain, const std::vector<in
   checker.compare("timesteps", at::tensor(timesteps, at::kLong));
 }
 
-void run(const Case& the_case, Checker& checker) {
+void run_diffusers_samplers(const Case& the_case, Checker& checker) {
   const Json& config = the_case.config;
   const Json step_options = config.value("step", Json::object());
   const Json scheduler = the_case.row.at("scheduler_config");
@@ -84,7 +84,7 @@ Plan plan_diffusers_sampler(const Json& row) {
        other_value("prediction", config, {"epsilon", "sample", "v_prediction"}),
        other_value("variance_head", config, {"range", "variance"})});
   if (!refusal.empty()) return {{}, refusal};
-  return {run, ""};
+  return {run_diffusers_samplers, ""};
 }
 
 }  // namespace tweedie::reference

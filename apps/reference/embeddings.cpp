@@ -28,7 +28,7 @@ PositionalOptions options_of(const std::string& name, int64_t channels) {
   throw Error("embedding '" + name + "' is unknown");
 }
 
-void run(const Case& the_case, Checker& checker) {
+void run_embeddings(const Case& the_case, Checker& checker) {
   const Tensor& t = the_case.tensor("t");
   for (const auto& [name, expected] : the_case.tensors) {
     if (name == "t" || name.ends_with("_native_f32")) continue;
@@ -44,7 +44,7 @@ void run(const Case& the_case, Checker& checker) {
 
 Plan plan_embeddings(const Json& row) {
   const Refusal refusal = unknown_keys("config", row.value("config", Json::object()), {});
-  return refusal.empty() ? Plan{run, ""} : Plan{{}, refusal};
+  return refusal.empty() ? Plan{run_embeddings, ""} : Plan{{}, refusal};
 }
 
 }  // namespace tweedie::reference

@@ -105,7 +105,7 @@ Losses losses_of(const Combination& kind, Network& network, const Parameterisati
   return {loss, mse, loss - mse};
 }
 
-void run(const Case& the_case, Checker& checker) {
+void run_improved_losses(const Case& the_case, Checker& checker) {
   const ImprovedProcess process(the_case.config);
   const Path path = process.path();
   std::vector<int64_t> places;  // of each example's level in the path
@@ -158,7 +158,7 @@ Plan plan_improved_training_losses(const Json& row) {
                     {"schedule", "T", "respacing", "rescale_timesteps", "combinations"}),
        other_value("schedule", config, {"linear", "cosine"})});
   if (!refusal.empty()) return {{}, refusal};
-  return {run, ""};
+  return {run_improved_losses, ""};
 }
 
 }  // namespace tweedie::reference

@@ -85,7 +85,7 @@ void compare_chain(Checker& checker, const Setting& setting) {
   checker.compare("betas_respaced", at::tensor(betas, at::kDouble));
 }
 
-void run(const Case& the_case, Checker& checker) {
+void run_improved_samplers(const Case& the_case, Checker& checker) {
   const Setting setting(the_case.config);
   const Mixture mixture = mixture_of(the_case, the_case.config.at("gmm"));
   const std::vector<Transition> transitions = setting.transitions();
@@ -149,7 +149,7 @@ Plan plan_improved_sampler(const Json& row) {
   if (config.contains("guidance") && (config.value("var", "FIXED_SMALL") != "FIXED_SMALL" ||
                                       config.value("sampler", "") == "ddim_reverse"))
     return {{}, "guidance with config " + config.dump() + ": not in this release"};
-  return {run, ""};
+  return {run_improved_samplers, ""};
 }
 
 }  // namespace tweedie::reference

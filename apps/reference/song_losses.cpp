@@ -80,7 +80,7 @@ Tensor discrete_loss(const Case& the_case, const Schedule& schedule,
                         the_case.tensor("z"));
 }
 
-void run(const Case& the_case, Checker& checker) {
+void run_song_losses(const Case& the_case, Checker& checker) {
   for (const char* process : kProcesses) compare_continuous(the_case, checker, process);
   const double n = static_cast<double>(kSteps);
   const Schedule chain = chain_from_betas(
@@ -104,7 +104,7 @@ Plan plan_song_losses(const Json& row) {
   const Refusal refusal = unknown_keys("config", row.value("config", Json::object()),
                                        {"beta_min", "beta_max", "sigma_min", "sigma_max"});
   if (!refusal.empty()) return {{}, refusal};
-  return {run, ""};
+  return {run_song_losses, ""};
 }
 
 }  // namespace tweedie::reference

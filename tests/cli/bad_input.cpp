@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "tests/cli/run_program.h"
+#include "tweedie/base/files.h"
 
 using namespace tweedie::test;
 
@@ -259,11 +260,6 @@ class SmallDisk {
   bool mounted_;
 };
 
-std::string contents(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
 }  // namespace
 
 TEST_CASE("a disk that is full while saving is an error, and earlier checkpoints stay whole") {
@@ -292,7 +288,7 @@ TEST_CASE("a disk that is full while saving is an error, and earlier checkpoints
   const Outcome before = train({"--steps", "20"});
   REQUIRE_MESSAGE(before.status == 0, before.err);
   const std::string newest = run + "/checkpoints/step-000000020.safetensors",
-                    bytes = contents(newest);
+                    bytes = tweedie::read_file(newest);
   REQUIRE(bytes.size() > 1'000'000);
   // Without a byte, where beginning fails; and with room for lines but not for a checkpoint, where
   // saving at step 40 fails.
@@ -307,7 +303,7 @@ TEST_CASE("a disk that is full while saving is an error, and earlier checkpoints
     CHECK(full.err.find("No space left") != std::string::npos);
     CHECK(line_count(full.err.substr(message)) == 1);
     if (room > 0) CHECK(full.err.find("step-000000040") != std::string::npos);
-    CHECK(contents(newest) == bytes);
+    CHECK(tweedie::read_file(newest) == bytes);
     for (const std::string& file : folder.files()) {
       CHECK(!file.ends_with(".partial"));
       CHECK(file.find("step-000000040") == std::string::npos);

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <filesystem>
+#include <fstream>
 
 #include "tests/cli/run_program.h"
 #include "tweedie/base/json.h"
@@ -63,6 +64,71 @@ TEST_CASE("a seed gives the same samples whatever the batch, and samples have nu
   CHECK((all.slice(0, 7, 10) - later).abs().max().item<double>() < 1e-5);
   const at::Tensor other = samples_of({"-n", "12", "--seed", "6", "--sampler", "ddpm"});
   CHECK((all - other).abs().max().item<double>() > 0.1);
+}
+
+TEST_CASE("a model of classes makes what it is asked for, and its bound pays for being told") {
+  // Images of 4 x 4: the first class is dark, the second bright.
+  const TemporaryFolder folder;
+  constexpr int kImages = 64;
+  std::string pixels("\0\0\x08\3\0\0\0\x40\0\0\0\4\0\0\0\4", 16), labels("\0\0\x08\1\0\0\0\x40", 8);
+  for (int i = 0; i < kImages; ++i) {
+    labels += static_cast<char>(i % 2);
+    for (int j = 0; j < 16; ++j)
+      pixels += static_cast<char>((i % 2 == 0 ? 40 : 200) + (7 * i + 5 * j) % 16);
+  }
+  const auto put = [&](const std::string& name, const std::string& bytes) {
+    std::ofstream(folder / name, std::ios::binary) << bytes;
+  };
+  put("train-images-idx3-ubyte", pixels), put("train-labels-idx1-ubyte", labels);
+  const std::string run = folder / "run";
+  const Outcome trained = run_program({"train",
+                                       "--data",
+                                       "idx:" + (folder / "train-images-idx3-ubyte"),
+                                       "--recipe",
+                                       "fashion-mnist",
+                                       "--steps",
+                                       "200",
+                                       "--set",
+                                       "data.conditional=true",
+                                       "--set",
+                                       "data.drop_class=0.2",
+                                       "--set",
+                                       "model.channels=8",
+                                       "--set",
+                                       "model.multipliers=[1]",
+                                       "--set",
+                                       "model.layers_per_block=1",
+                                       "--set",
+                                       "watch.held_out_every=0",
+                                       "--set",
+                                       "watch.samples_every=0",
+                                       "--set",
+                                       "sample.guidance=1.5",
+                                       "--out",
+                                       run});
+  REQUIRE_MESSAGE(trained.status == 0, trained.err);
+
+  const auto brightness = [&](std::vector<std::string> more) {
+    std::vector<std::string> arguments = {
+        "sample", run, "-n", "8", "--steps", "20", "--out", folder / "a.npy", "--json", "-"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const Json record = json_of(run_program(arguments));
+    CHECK(record["evaluations"] == (record["guidance"] == 1.5 ? 40 : 20));
+    return tweedie::read_npy(folder / "a.npy").to(at::kDouble).mean({1, 2, 3});
+  };
+  const double dark = 2 * 47.5 / 255 - 1, bright = 2 * 207.5 / 255 - 1;
+  CHECK((brightness({"--class", "0"}) - dark).abs().max().item<double>() < 0.15);
+  CHECK((brightness({"--class", "1"}) - bright).abs().max().item<double>() < 0.15);
+  const at::Tensor in_turn = brightness({"--guidance", "1"}).view({4, 2}).mean(0);
+  CHECK(in_turn[0].item<double>() == doctest::Approx(dark).epsilon(0.15));
+  CHECK(in_turn[1].item<double>() == doctest::Approx(bright).epsilon(0.15));
+
+  const Json bound =
+      json_of(run_program({"evaluate", run, "--split", "train", "--terms", "4", "--json", "-"}));
+  CHECK(bound["terms"]["class"]["nats"].get<double>() == doctest::Approx(std::log(2.0)));
+  double sum = 0;
+  for (const auto& [name, term] : bound["terms"].items()) sum += term["nats"].get<double>();
+  CHECK(bound["nats"].get<double>() == doctest::Approx(sum));
 }
 
 TEST_CASE("a picture of samples says how to repeat it") {

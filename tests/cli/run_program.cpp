@@ -1,4 +1,5 @@
 #include "tests/cli/run_program.h"
+#include "tweedie/base/files.h"
 
 #include <algorithm>
 #include <chrono>
@@ -18,13 +19,6 @@ namespace tweedie::test {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string contents(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
 
 }  // namespace
 
@@ -53,8 +47,8 @@ Outcome run_program(const std::vector<std::string>& arguments,
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
     if ((sent = interrupt_when())) kill(child, signal);
   }
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), contents(out),
-          contents(err)};
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), tweedie::read_file(out),
+          tweedie::read_file(err)};
 }
 
 TemporaryFolder::TemporaryFolder() {

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include "tests/jobs/scratch.h"
+#include "tests/tensor/bad_input.h"
 #include "tweedie/jobs/config.h"
 #include "tweedie/jobs/learning_rate.h"
 #include "tweedie/jobs/recipes.h"
@@ -12,16 +13,7 @@ using namespace tweedie;
 namespace {
 
 std::string message_of(const Json& given) {
-  try {
-    make_config(given);
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
+  return error_of([&] { make_config(given); });
 }
 
 }  // namespace

@@ -167,12 +167,7 @@ RunConfig learned_variance_config(const char* objective) {
 
 std::string training_error(const RunConfig& config) {
   const Scratch scratch;
-  try {
-    train_to(scratch / "run", config);
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
+  return error_of([&] { train_to(scratch / "run", config); });
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <torch/autograd.h>
 
 #include "tests/model/mixture.h"
+#include "tests/model/no_noise.h"
 #include "tweedie/model/objective.h"
 #include "tweedie/samplers/ddim.h"
 
@@ -46,10 +47,6 @@ Point exact_flow(Point x, double from, double to) {
     for (size_t d = 0; d < 2; ++d) x[d] += h / 6 * (a[d] + 2 * b[d] + 2 * c[d] + e[d]);
   }
   return x;
-}
-
-Noise no_noise() {
-  return [](const Tensor& like, const Level&, const Level&) { return like * NAN; };
 }
 
 Tensor starts(int64_t count, double std) {

@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include "tests/model/gaussian.h"
+#include "tests/model/no_noise.h"
 #include "tweedie/base/error.h"
 #include "tweedie/samplers/ddim.h"
 #include "tweedie/samplers/ddpm.h"
@@ -40,12 +41,6 @@ Moments moments_of(const Sampler& sampler, const Denoiser& denoiser, const Path&
   };
   const Tensor out = sampler(denoiser, start, path, {}, one_each, {});
   return {out[0].item<double>(), (out - out[0]).square().sum().item<double>()};
-}
-
-Noise no_noise() {
-  return [](const Tensor&, const Level&, const Level&) -> Tensor {
-    throw Error("noise was asked for");
-  };
 }
 
 Tensor draws(std::vector<int64_t> samples) {

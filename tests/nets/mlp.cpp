@@ -3,7 +3,7 @@
 #include <numbers>
 
 #include "tests/nets/make.h"
-#include "tweedie/base/error.h"
+#include "tests/tensor/bad_input.h"
 #include "tweedie/nets/embedding.h"
 
 using namespace tweedie;
@@ -25,17 +25,8 @@ std::shared_ptr<Network> mlp(int64_t dims, const Json& more = Json::object()) {
   return network;
 }
 
-std::string refusal(const Json& more) {
-  try {
-    make_mlp(mlp_options(2, more));
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
+std::string mlp_refusal(const Json& more) {
+  return error_of([&] { make_mlp(mlp_options(2, more)); });
 }
 
 }  // namespace
@@ -73,12 +64,12 @@ TEST_CASE("an MLP refuses classes that do not exist") {
 }
 
 TEST_CASE("impossible MLPs are refused, each with its reason") {
-  CHECK(contains(refusal({{"sample_shape", {1, 28, 28}}}), "model.network=unet"));
-  CHECK(contains(refusal({{"width", 0}}), "model.width"));
-  CHECK(contains(refusal({{"blocks", 0}}), "model.blocks"));
-  CHECK(contains(refusal({{"time_channels", 1}}), "model.time_channels"));
-  CHECK(contains(refusal({{"fourier_features", {99}}}), "fourier_features"));
-  CHECK(contains(refusal({{"widht", 3}}), "did you mean 'width'"));
+  CHECK(contains(mlp_refusal({{"sample_shape", {1, 28, 28}}}), "model.network=unet"));
+  CHECK(contains(mlp_refusal({{"width", 0}}), "model.width"));
+  CHECK(contains(mlp_refusal({{"blocks", 0}}), "model.blocks"));
+  CHECK(contains(mlp_refusal({{"time_channels", 1}}), "model.time_channels"));
+  CHECK(contains(mlp_refusal({{"fourier_features", {99}}}), "fourier_features"));
+  CHECK(contains(mlp_refusal({{"widht", 3}}), "did you mean 'width'"));
 }
 
 TEST_CASE("the features of a label are its cosines and sines at falling frequencies") {

@@ -3,7 +3,7 @@
 #include <set>
 
 #include "tests/nets/make.h"
-#include "tweedie/base/error.h"
+#include "tests/tensor/bad_input.h"
 #include "tweedie/nets/unet_blocks.h"
 
 using namespace tweedie;
@@ -21,16 +21,7 @@ std::set<std::string> parameter_names(const Network& network) {
 
 /// The message of the Error that these options give; empty if they give none.
 std::string refusal(const Json& more, const std::vector<int64_t>& shape = kShape) {
-  try {
-    make_unet(unet_options(shape, more));
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
+  return error_of([&] { make_unet(unet_options(shape, more)); });
 }
 
 }  // namespace

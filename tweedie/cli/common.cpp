@@ -7,13 +7,13 @@
 #include <filesystem>
 #include <memory>
 
-#include <ATen/Context.h>
 #include <fcntl.h>
 #include <unistd.h>
 
 #include "tweedie/base/files.h"
 #include "tweedie/cli/blas.h"
 #include "tweedie/cli/duration.h"
+#include "tweedie/jobs/device.h"
 #include "tweedie/jobs/run_folder.h"
 
 namespace tweedie {
@@ -48,16 +48,6 @@ void say_result(const std::string& json_path, const std::string& line) {
   if (json_path == "-") return;
   std::printf("%s\n", line.c_str());
   std::fflush(stdout);
-}
-
-torch::Device device_named(const std::string& name) {
-  const bool cuda = at::globalContext().hasCUDA();
-  if (name == "auto") return cuda ? torch::kCUDA : torch::kCPU;
-  if (name == "cpu") return torch::kCPU;
-  check(name == "cuda", "--device: unknown device '", name, "'",
-        suggestion(name, {"auto", "cpu", "cuda"}));
-  check(cuda, "--device cuda: this LibTorch sees no CUDA device; use --device cpu");
-  return torch::kCUDA;
 }
 
 std::string data_spec_of(const std::string& model_path, const std::string& given) {
@@ -107,10 +97,6 @@ Model open_model(const std::string& path, const Registry& registry, const std::s
   if (const std::string warning = slow_blas_warning(); !warning.empty()) progress.say(warning);
   return load_model(path, registry, weights, device_named(device),
                     [&](const std::string& line) { progress.say(line); });
-}
-
-bool has_ending(const std::string& text, const std::string& end) {
-  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
 }
 
 }  // namespace tweedie

@@ -21,9 +21,6 @@ void write_json(const std::string& path, const Json& json);
 /// A line for people on standard output, unless that belongs to a JSON object.
 void say_result(const std::string& json_path, const std::string& line);
 
-/// auto, cpu or cuda.  Throws Error where there is no such device.
-torch::Device device_named(const std::string& name);
-
 /// The data to use with a model: `given`, or what its run was trained on.
 std::string data_spec_of(const std::string& model_path, const std::string& given);
 
@@ -36,7 +33,5 @@ Log counted_progress(Progress& progress, const std::string& what);
 /// Loads a model for sampling or evaluation, saying what it found.
 Model open_model(const std::string& path, const Registry& registry, const std::string& weights,
                  const std::string& device, Progress& progress);
-
-bool has_ending(const std::string& text, const std::string& end);
 
 }  // namespace tweedie

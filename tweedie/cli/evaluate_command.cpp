@@ -66,11 +66,13 @@ int run_evaluate(EvaluateOptions& options, const Registry& registry) {
   const auto term = [&](double nats) {
     return bits ? bits_per_dim(nats, result.dims) : nats / dims;
   };
-  char line[200];
+  char of_class[32] = "", line[200];
+  if (result.class_nats > 0)
+    std::snprintf(of_class, sizeof of_class, ", class %.4f", term(result.class_nats));
   std::snprintf(
       line, sizeof line,
-      "  prior %.4f, diffusion %.4f, decoder %.4f; %lld examples, %lld evaluations each, %.1f s",
-      term(result.prior_nats), term(result.diffusion_nats), term(result.decoder_nats),
+      "  prior %.4f, diffusion %.4f, decoder %.4f%s; %lld examples, %lld evaluations each, %.1f s",
+      term(result.prior_nats), term(result.diffusion_nats), term(result.decoder_nats), of_class,
       static_cast<long long>(result.examples), static_cast<long long>(result.evaluations),
       result.seconds);
   say_result(options.json, line);

@@ -20,16 +20,16 @@ struct SampleOptions {
   SampleRequest request;
 };
 
-bool is_picture(const std::string& out) { return has_ending(out, ".png"); }
+bool is_picture(const std::string& out) { return out.ends_with(".png"); }
 
 void check_names(const SampleOptions& options) {
-  check(is_picture(options.out) || has_ending(options.out, ".npy") ||
-            has_ending(options.out, ".safetensors"),
+  check(is_picture(options.out) || options.out.ends_with(".npy") ||
+            options.out.ends_with(".safetensors"),
         "--out ", options.out,
         ": the name must end in .png (a grid), .npy or .safetensors (raw values)");
   require_writable(options.out);
   for (const std::string& name : options.trajectories) {
-    check(has_ending(name, ".gif") || has_ending(name, ".png"), "--trajectory ", name,
+    check(name.ends_with(".gif") || name.ends_with(".png"), "--trajectory ", name,
           ": the name must end in .gif (an animation) or .png (a film strip)");
     require_writable(name);
   }
@@ -47,7 +47,7 @@ Json sample_record(const SampleOptions& options, const Model& model, const Sampl
   record["steps"] = result.steps;
   record["seed"] = request.seed;
   record["class"] = request.class_id >= 0 ? Json(request.class_id) : Json();
-  record["guidance"] = request.guidance;
+  record["guidance"] = result.guidance;
   record["evaluations"] = result.evaluations;
   return record;
 }
@@ -56,7 +56,7 @@ void write_samples(const std::string& out, const Model& model, const SampleResul
                    const Json& record) {
   if (is_picture(out))
     write_png(out, samples_picture(result.x, model.data), {{"tweedie", record.dump()}});
-  else if (has_ending(out, ".npy"))
+  else if (out.ends_with(".npy"))
     write_npy(out, result.x);
   else
     write_safetensors(
@@ -82,9 +82,8 @@ int run_sample(SampleOptions& options, const Registry& registry) {
   Progress progress;
   const Model model =
       open_model(options.model, registry, options.weights, options.device, progress);
-  const bool animated =
-      std::any_of(options.trajectories.begin(), options.trajectories.end(),
-                  [](const std::string& name) { return has_ending(name, ".gif"); });
+  const bool animated = std::any_of(options.trajectories.begin(), options.trajectories.end(),
+                                    [](const std::string& name) { return name.ends_with(".gif"); });
   if (!options.trajectories.empty())
     options.request.frames = animated ? kAnimationFrames : kStripFrames;
   if (model.data.shape.size() == 1) options.request.frame_samples = 2000;
@@ -95,7 +94,7 @@ int run_sample(SampleOptions& options, const Registry& registry) {
   write_samples(options.out, model, result, record);
   for (const std::string& name : options.trajectories)
     draw_reverse(model,
-                 with_moments(result, has_ending(name, ".gif") ? kAnimationFrames : kStripFrames),
+                 with_moments(result, name.ends_with(".gif") ? kAnimationFrames : kStripFrames),
                  name, {{"tweedie", record.dump()}});
   record["seconds"] = result.seconds;
   record["out"] = options.out;
@@ -131,7 +130,8 @@ void add_sample(CLI::App& app, Cli& cli) {
   command->add_option("--first", request.first, "number of the first sample");
   command->add_option("--class", request.class_id, "class of every sample")
       ->check(CLI::NonNegativeNumber);
-  command->add_option("--guidance", request.guidance, "weight of the class; 1: none");
+  command->add_option("--guidance", request.guidance,
+                      "weight of the class; default: the model's own");
   command
       ->add_option("--trajectory", options->trajectories,
                    "the way from noise: .gif or .png; may be repeated")

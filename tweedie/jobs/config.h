@@ -99,10 +99,13 @@ struct WatchConfig {
 struct SampleConfig {
   std::string sampler = "ddim";
   int64_t steps = 50;
+  double guidance = 1;
   template <class Visit>
   void fields(Visit&& visit) {
     visit("sampler", sampler, "what `tweedie sample` uses unless told otherwise");
     visit("steps", steps, "its number of steps");
+    visit("guidance", guidance,
+          "weight of the class: 1: as learned, above 1: clearer and less varied samples");
   }
 };
 

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <numeric>
 
+#include "tweedie/base/format.h"
 #include "tweedie/jobs/film.h"
 #include "tweedie/tensor/levels.h"
 #include "tweedie/tensor/random.h"
@@ -13,16 +14,6 @@ namespace tweedie {
 namespace {
 
 constexpr double kMargin = 18;
-
-bool ends_with(const std::string& text, const std::string& end) {
-  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
-}
-
-std::string format(const char* pattern, double value) {
-  char text[64];
-  std::snprintf(text, sizeof text, pattern, value);
-  return text;
-}
 
 /// `count` levels evenly spread from data to noise; a chain starts at clean data.
 std::vector<Level> evenly_spread(const Schedule& schedule, int64_t count) {
@@ -95,9 +86,9 @@ void write_animation(const std::string& out, const std::vector<at::Tensor>& mome
 }
 
 bool is_animation(const std::string& out) {
-  check(ends_with(out, ".gif") || ends_with(out, ".png") || ends_with(out, ".svg"), out,
+  check(out.ends_with(".gif") || out.ends_with(".png") || out.ends_with(".svg"), out,
         ": a picture's name must end in .png, .svg or .gif");
-  return ends_with(out, ".gif");
+  return out.ends_with(".gif");
 }
 
 Json moments_json(const Schedule& schedule, const Trajectory& way) {

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "tweedie/jobs/device.h"
 #include "tweedie/tensor/random.h"
 
 namespace tweedie {
@@ -116,9 +117,7 @@ Evaluation evaluate_vlb(const Model& model, const Dataset& data, const EvaluateR
   const Decoder decoder = decoder_named(out.decoder, data.levels, variance, path);
   out.examples = request.limit > 0 ? std::min(request.limit, data.size) : data.size;
   out.dims = std::accumulate(data.shape.begin(), data.shape.end(), int64_t{1}, std::multiplies<>());
-  const auto parameters = model.network->parameters();
-  const torch::Device device =
-      parameters.empty() ? torch::Device(torch::kCPU) : parameters[0].device();
+  const torch::Device device = device_of(*model.network);
 
   torch::NoGradGuard no_grad;
   LevelSums levels{std::vector<double>(path.size()), std::vector<int64_t>(path.size())};
@@ -162,7 +161,9 @@ Evaluation evaluate_vlb(const Model& model, const Dataset& data, const EvaluateR
   }
   const Tensor priors = torch::cat(prior), diffusions = torch::cat(diffusion),
                decoders = torch::cat(decoding);
-  out.per_example_nats = priors + diffusions + decoders;
+  if (model.config.data.conditional)
+    out.class_nats = std::log(static_cast<double>(model.data.classes.size()));
+  out.per_example_nats = priors + diffusions + decoders + out.class_nats;
   const Mean total = mean_of(out.per_example_nats), first = mean_of(priors),
              middle = mean_of(diffusions), last = mean_of(decoders);
   check(std::isfinite(total.value), "evaluate: the bound is not finite (prior ", first.value,
@@ -208,6 +209,7 @@ Json to_json(const Evaluation& e) {
   out["terms"] = {{"prior", term(e.prior_nats, e.prior_error)},
                   {"diffusion", term(e.diffusion_nats, e.diffusion_error)},
                   {"decoder", term(e.decoder_nats, e.decoder_error)}};
+  if (e.class_nats > 0) out["terms"]["class"] = term(e.class_nats, 0);
   if (!std::isfinite(e.bits_per_dim))
     for (auto& [name, value] : out["terms"].items()) value.erase("bits_per_dim");
   out["terminal_mismatch_nats"] = e.terminal_mismatch_nats;

@@ -19,11 +19,14 @@ struct EvaluateRequest {
 };
 
 /// Means over the examples and standard errors of the means.  bits_per_dim is NaN for continuous
-/// data.
+/// data.  A model of classes is shown each example's class and pays for it with class_nats = log K,
+/// so that the sum bounds -log p(x) of the mixture of its K classes, as without classes:
+/// p(x) >= p(x | y) / K.
 struct Evaluation {
   int64_t examples = 0, dims = 0, evaluations = 0, path_steps = 0;
   double nats = 0, nats_error = 0, bits_per_dim = 0, bits_per_dim_error = 0;
-  double prior_nats = 0, diffusion_nats = 0, decoder_nats = 0, terminal_mismatch_nats = 0;
+  double prior_nats = 0, diffusion_nats = 0, decoder_nats = 0, class_nats = 0;
+  double terminal_mismatch_nats = 0;
   double prior_error = 0, diffusion_error = 0, decoder_error = 0;
   std::vector<double>
       per_level_nats;  // mean of each L_{t-1} along the path, noise first; NaN where none was drawn

@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 
 #include "tweedie/base/files.h"
+#include "tweedie/base/format.h"
 #include "tweedie/jobs/film.h"
 #include "tweedie/jobs/picture.h"
 #include "tweedie/jobs/plot.h"
@@ -49,12 +49,6 @@ std::string escaped(const std::string& text) {
       out += c;
   }
   return out;
-}
-
-std::string format(const char* pattern, double value) {
-  char text[64];
-  std::snprintf(text, sizeof text, pattern, value);
-  return text;
 }
 
 std::string base64(const std::string& bytes) {
@@ -258,10 +252,12 @@ std::string likelihood_part(const Json& evaluation, const Json& baselines) {
     const std::pair<const char*, const char*> rows[] = {
         {"prior", "L_T: what the last step still knows of the image"},
         {"diffusion", "the steps of the reverse process together"},
-        {"decoder", "from the last noisy step to the exact pixels"}};
+        {"decoder", "from the last noisy step to the exact pixels"},
+        {"class", "which class it is, which the model is told"}};
     for (const auto& [key, words] : rows)
-      out << "<tr><td>" << words << "</td><td>"
-          << format("%.4f", number(evaluation["terms"][key], unit)) << "</td></tr>\n";
+      if (evaluation["terms"].contains(key))
+        out << "<tr><td>" << words << "</td><td>"
+            << format("%.4f", number(evaluation["terms"][key], unit)) << "</td></tr>\n";
     out << "</table>\n";
   }
   return out.str();

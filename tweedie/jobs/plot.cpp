@@ -87,10 +87,6 @@ cairo_status_t append_bytes(void* out, const unsigned char* bytes, unsigned coun
   return CAIRO_STATUS_SUCCESS;
 }
 
-bool ends_with(const std::string& text, const std::string& end) {
-  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
-}
-
 void draw_axes(cairo_t* cairo, const LineChart& chart, const Axis& x, const Axis& y) {
   cairo_set_line_width(cairo, 1);
   for (const double value : x.ticks.at) {
@@ -364,8 +360,8 @@ std::string Picture::svg() const {
 }
 
 void Picture::save(const std::string& path, const TextChunks& texts) const {
-  if (ends_with(path, ".svg")) return write_file_atomically(path, svg());
-  check(ends_with(path, ".png"), path, ": a picture's name must end in .png or .svg");
+  if (path.ends_with(".svg")) return write_file_atomically(path, svg());
+  check(path.ends_with(".png"), path, ": a picture's name must end in .png or .svg");
   write_png(path, pixels(), texts);
 }
 

@@ -5,12 +5,14 @@
 #include <cmath>
 #include <numeric>
 
+#include "tweedie/jobs/device.h"
 #include "tweedie/tensor/random.h"
 
 namespace tweedie {
 namespace {
 
-void check_request(const Model& model, const SampleRequest& request, int64_t steps) {
+void check_request(const Model& model, const SampleRequest& request, int64_t steps,
+                   double guidance) {
   check(request.count >= 1, "sample: the number of samples is ", request.count,
         "; expected 1 or more (-n 64)");
   check(request.batch >= 1, "sample: the batch is ", request.batch, "; expected 1 or more");
@@ -26,10 +28,9 @@ void check_request(const Model& model, const SampleRequest& request, int64_t ste
         "--set data.conditional=true");
   check(request.class_id < std::max<int64_t>(classes, 1), "sample: class ", request.class_id,
         " is out of range; the model has the classes 0..", classes - 1);
-  check(std::isfinite(request.guidance), "sample: guidance ", request.guidance,
-        "; expected a finite number");
-  check(request.guidance == 1 || model.config.data.conditional, "sample: guidance ",
-        request.guidance, " needs a model trained with classes; leave --guidance out");
+  check(std::isfinite(guidance), "sample: guidance ", guidance, "; expected a finite number");
+  check(guidance == 1 || model.config.data.conditional, "sample: guidance ", guidance,
+        " needs a model trained with classes; leave --guidance out");
 }
 
 /// Data that is not in [-1, 1] must not be clamped to it.
@@ -110,15 +111,13 @@ SampleResult sample(const Model& model, const Registry& registry, const SampleRe
   result.steps = request.steps != 0 ? request.steps : model.config.sample.steps;
   if (request.steps == 0 && model.schedule.steps > 0)
     result.steps = std::min(result.steps, model.schedule.steps);
-  check_request(model, request, result.steps);
+  result.guidance = request.guidance.value_or(model.config.sample.guidance);
+  check_request(model, request, result.steps, result.guidance);
   const Entry<Sampler>& entry = find_entry(registry.samplers, result.sampler, "sampler");
   const Sampler sampler = entry.make(sampler_options(model, entry, request.sampler_options));
   const Path path = sampling_path(model.schedule, result.steps);
-  const Denoiser bare =
-      request.guidance == 1 ? model.denoiser : guided(model.denoiser, request.guidance, {});
-  const auto parameters = model.network->parameters();
-  const torch::Device device =
-      parameters.empty() ? torch::Device(torch::kCPU) : parameters[0].device();
+  const Denoiser bare = guided(model.denoiser, result.guidance, {});
+  const torch::Device device = device_of(*model.network);
 
   torch::NoGradGuard no_grad;
   FrameKeeper keeper(request, static_cast<int64_t>(path.size()) - 1);
@@ -154,7 +153,7 @@ SampleResult sample(const Model& model, const Registry& registry, const SampleRe
         sampler(denoiser, noise, path, condition_of(model, request, numbers, device), fresh, watch);
     parts.push_back(x.to(torch::kCPU, torch::kFloat));
     done += static_cast<int64_t>(numbers.size());
-    result.evaluations = evaluations * (request.guidance == 1 ? 1 : 2);
+    result.evaluations = evaluations * (result.guidance == 0 || result.guidance == 1 ? 1 : 2);
     if (request.log)
       request.log("sampled " + std::to_string(done) + " of " + std::to_string(request.count));
   }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 
 #include "tweedie/jobs/model_file.h"
 
@@ -16,7 +17,7 @@ struct SampleRequest {
   int64_t first = 0;  // number of the first sample: samples are numbered, and a number always gives
                       // the same sample
   int64_t class_id = -1;  // -1: unconditional, or classes in turn for a conditional model
-  double guidance = 1;
+  std::optional<double> guidance = {};  // weight of the class; none: the model's own
   int64_t batch = 64;
   int64_t frames = 0;          // moments of the trajectory to keep, evenly spread; 0: none
   int64_t frame_samples = 64;  // of how many samples, from the first
@@ -37,6 +38,7 @@ struct SampleResult {
   int64_t evaluations = 0;  // of the network, per sample
   std::string sampler;      // what was used where the request left it open
   int64_t steps = 0;
+  double guidance = 1;
   double seconds = 0;
 };
 

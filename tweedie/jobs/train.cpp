@@ -8,11 +8,11 @@
 
 #include <unistd.h>
 
-#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 
 #include "tweedie/datasets/loader.h"
 #include "tweedie/datasets/spec.h"
+#include "tweedie/jobs/device.h"
 #include "tweedie/jobs/diagnosis.h"
 #include "tweedie/jobs/evaluate.h"
 #include "tweedie/jobs/learning_rate.h"
@@ -65,14 +65,6 @@ int64_t resident_bytes() {
   return resident * sysconf(_SC_PAGESIZE);
 }
 
-torch::Device training_device(const std::string& name) {
-  check(name == "auto" || name == "cpu" || name == "cuda",
-        "--device: expected auto, cpu or cuda, got '", name, "'");
-  check(name != "cuda" || at::hasCUDA(),
-        "--device cuda: this LibTorch sees no CUDA device; use --device cpu");
-  return name == "cuda" || (name == "auto" && at::hasCUDA()) ? torch::kCUDA : torch::kCPU;
-}
-
 /// The configuration as a checkpoint keeps it: equal training gives equal bytes wherever the data
 /// lies.
 Json portable_config(RunConfig config) {
@@ -99,7 +91,7 @@ class Training {
         request_(request),
         registry_(registry),
         hooks_(hooks),
-        device_(training_device(request.device)),
+        device_(device_named(request.device)),
         precision_(resolve_precision(config_.train.precision, device_)),
         data_(open_dataset(registry, config_.data.spec, "train")),
         held_out_(open_dataset(registry, config_.data.spec, "test")),

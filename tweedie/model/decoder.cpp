@@ -8,8 +8,6 @@
 namespace tweedie {
 namespace {
 
-Tensor sum_over_dims(const Tensor& x) { return x.flatten(1).sum(1); }
-
 /// Log variance of the decoder, broadcastable to x0, in doubles.
 Tensor log_variance(const Prediction& prediction, const Level& level, double variance,
                     bool learned) {

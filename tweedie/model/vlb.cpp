@@ -8,8 +8,6 @@
 namespace tweedie {
 namespace {
 
-Tensor sum_over_dims(const Tensor& x) { return x.flatten(1).sum(1); }
-
 /// A number for each pair of levels, broadcastable to `like`.
 template <class Value>
 Tensor per_pair(Levels s, Levels t, const Tensor& like, const Value& value) {

@@ -224,12 +224,9 @@ class Unet : public Network {
   }
 
   void list_zero_initialised() {
-    const auto ends = [](const std::string& name, const std::string& end) {
-      return name.ends_with(end);
-    };
     for (const auto& parameter : named_parameters()) {
       const std::string layer = parameter.key().substr(0, parameter.key().rfind('.'));
-      if (ends(layer, ".conv2") || ends(layer, ".to_out.0") || layer == "conv_out")
+      if (layer.ends_with(".conv2") || layer.ends_with(".to_out.0") || layer == "conv_out")
         zero_initialised.push_back(parameter.key());
     }
   }

@@ -5,6 +5,14 @@
 #include "tweedie/base/error.h"
 
 namespace tweedie {
+namespace {
+
+double alpha(const Level& level) { return level.alpha; }
+double sigma(const Level& level) { return level.sigma; }
+double d_alpha(const Level& level) { return level.d_alpha; }
+double d_sigma(const Level& level) { return level.d_sigma; }
+
+}  // namespace
 
 at::Tensor per_example(Levels levels, const std::function<double(const Level&)>& value,
                        const at::Tensor& like) {
@@ -20,46 +28,30 @@ at::Tensor per_example(Levels levels, const std::function<double(const Level&)>&
   return out.to(like.options());
 }
 
+at::Tensor sum_over_dims(const at::Tensor& x) { return x.flatten(1).sum(1); }
+
 at::Tensor diffuse(const at::Tensor& x0, Levels levels, const at::Tensor& eps) {
-  return per_example(
-             levels, [](const Level& l) { return l.alpha; }, x0) *
-             x0 +
-         per_example(
-             levels, [](const Level& l) { return l.sigma; }, x0) *
-             eps;
+  return per_example(levels, alpha, x0) * x0 + per_example(levels, sigma, x0) * eps;
 }
 
 at::Tensor eps_from_x0(const at::Tensor& x_t, const at::Tensor& x0, Levels levels) {
-  return (x_t - per_example(
-                    levels, [](const Level& l) { return l.alpha; }, x0) *
-                    x0) /
-         per_example(
-             levels, [](const Level& l) { return l.sigma; }, x0);
+  return (x_t - per_example(levels, alpha, x0) * x0) / per_example(levels, sigma, x0);
 }
 
 at::Tensor v_from_x0(const at::Tensor& x_t, const at::Tensor& x0, Levels levels) {
-  return per_example(
-             levels, [](const Level& l) { return l.alpha; }, x0) *
-             eps_from_x0(x_t, x0, levels) -
-         per_example(
-             levels, [](const Level& l) { return l.sigma; }, x0) *
-             x0;
+  return per_example(levels, alpha, x0) * eps_from_x0(x_t, x0, levels) -
+         per_example(levels, sigma, x0) * x0;
 }
 
 at::Tensor score_from_x0(const at::Tensor& x_t, const at::Tensor& x0, Levels levels) {
-  return -eps_from_x0(x_t, x0, levels) / per_example(
-                                             levels, [](const Level& l) { return l.sigma; }, x0);
+  return -eps_from_x0(x_t, x0, levels) / per_example(levels, sigma, x0);
 }
 
 at::Tensor velocity_from_x0(const at::Tensor& x_t, const at::Tensor& x0, Levels levels) {
   for (const Level& level : levels)
     check(!std::isnan(level.d_alpha), "velocity: a chain has no tangent; use interpolated(chain)");
-  return per_example(
-             levels, [](const Level& l) { return l.d_alpha; }, x0) *
-             x0 +
-         per_example(
-             levels, [](const Level& l) { return l.d_sigma; }, x0) *
-             eps_from_x0(x_t, x0, levels);
+  return per_example(levels, d_alpha, x0) * x0 +
+         per_example(levels, d_sigma, x0) * eps_from_x0(x_t, x0, levels);
 }
 
 }  // namespace tweedie

@@ -17,6 +17,9 @@ using Levels = at::ArrayRef<Level>;
 at::Tensor per_example(Levels levels, const std::function<double(const Level&)>& value,
                        const at::Tensor& like);
 
+/// Over everything but the batch: [B, ...] to [B].
+at::Tensor sum_over_dims(const at::Tensor& x);
+
 /// x_t = alpha x0 + sigma eps.
 at::Tensor diffuse(const at::Tensor& x0, Levels levels, const at::Tensor& eps);
 

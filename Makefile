@@ -10,11 +10,12 @@ CORES := $(shell nproc 2>/dev/null || echo 2)
 MEMORY_JOBS := $(shell awk '/MemAvailable/ {n = int($$2 / 1500000); print (n < 1 ? 1 : n)}' /proc/meminfo 2>/dev/null || echo 2)
 JOBS ?= $(shell echo $$(( $(CORES) < $(MEMORY_JOBS) ? $(CORES) : $(MEMORY_JOBS) )))
 
-.PHONY: help dependencies configure build demo test install bench clean
+.PHONY: help dependencies configure program build demo test install bench clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make demo      install what is missing, build, train on Fashion-MNIST for BUDGET=$(BUDGET), write $(DEMO)/index.html'
+	@echo 'make program   $(BUILD)/tweedie alone'
 	@echo 'make build     $(BUILD)/tweedie and $(BUILD)/tweedie-reference, optimised'
 	@echo 'make test      build everything and run the tests'
 	@echo 'make install   build and install to PREFIX=$(PREFIX)'
@@ -28,6 +29,9 @@ dependencies:
 configure: dependencies
 	@cmake --preset release -DCMAKE_INSTALL_PREFIX='$(PREFIX)' $(CMAKE_FLAGS) >$(BUILD).log 2>&1 || { cat $(BUILD).log; rm -f $(BUILD).log; exit 1; }
 	@rm -f $(BUILD).log
+
+program: configure
+	@cmake --build $(BUILD) -j $(JOBS) --target tweedie_program
 
 build: configure
 	@cmake --build $(BUILD) -j $(JOBS) --target tweedie_program tweedie-reference

@@ -50,7 +50,7 @@ class Attention(nn.Module):
 
 
 class Unet(nn.Module):
-    def __init__(self, shape, channels, multipliers, attention, head=8, groups=32, eps=1e-5, dropout=0.0, powers=(),
+    def __init__(self, shape, channels, multipliers, attention, layers=2, head=8, groups=32, eps=1e-5, dropout=0.0, powers=(),
                  padding=1, cosine_first=True, shift=0):
         super().__init__()
         self.powers, self.channels, self.padding = powers, channels, padding
@@ -64,7 +64,7 @@ class Unet(nn.Module):
         self.down, sizes = nn.ModuleList(), []
         for i, m in enumerate(multipliers):
             stage = nn.ModuleDict({"resnets": nn.ModuleList(), "attentions": nn.ModuleList()})
-            for _ in range(2):
+            for _ in range(layers):
                 stage["resnets"].append(resnet(width, m * channels))
                 width = m * channels
                 if attends(width):
@@ -82,7 +82,7 @@ class Unet(nn.Module):
         for i, m in reversed(list(enumerate(multipliers))):
             size = sizes[i]
             stage = nn.ModuleDict({"resnets": nn.ModuleList(), "attentions": nn.ModuleList()})
-            for _ in range(3):
+            for _ in range(layers + 1):
                 stage["resnets"].append(resnet(width + skips.pop(), m * channels))
                 width = m * channels
                 if attends(width):
@@ -143,7 +143,7 @@ NETS = {
     "cifar-ddpm": (16, (3, 32, 32), lambda: Unet((3, 32, 32), 128, (1, 2, 2, 2), (16,), head=0, eps=1e-6, dropout=0.1,
                                                 padding=0, cosine_first=False, shift=1)),
     "mnist-unet": (32, (1, 28, 28), lambda: Unet((1, 28, 28), 64, (1, 2, 2), (14,), head=0)),
-    "demo-unet": (32, (1, 28, 28), lambda: Unet((1, 28, 28), 32, (1, 2, 2), (7,), groups=8, powers=(6, 7))),
+    "demo-unet": (16, (1, 28, 28), lambda: Unet((1, 28, 28), 24, (1, 2, 3), (7,), layers=1, groups=8, powers=(6, 7))),
     "mlp-2d": (512, (2,), Mlp),
 }
 

@@ -29,7 +29,7 @@ elif [ -d "$demo/run" ]; then
 fi
 
 stage 'Building (the first build takes some minutes)'
-${MAKE:-make} --no-print-directory build
+${MAKE:-make} --no-print-directory program
 tweedie=build/tweedie
 mkdir -p "$demo"
 

@@ -39,6 +39,9 @@ TEST_CASE("impossible values are refused by the name of their key") {
   CHECK(contains(message_of({{"train", {{"learning_rate", -1.0}}}}), "train.learning_rate"));
   CHECK(contains(message_of({{"train", {{"decay", "linnear"}}}}), "did you mean 'linear'"));
   CHECK(contains(message_of({{"train", {{"ema", {0.9, 1.0}}}}}), "train.ema"));
+  CHECK(contains(message_of({{"train", {{"draw", "loss-aware"}, {"by_weight", true}}}}),
+                 "train.by_weight"));
+  CHECK(contains(message_of({{"sample", {{"guidance", 2}}}}), "data.conditional=true"));
   CHECK(contains(message_of({{"checkpoint", {{"keep", 0}}}}), "checkpoint.keep"));
   CHECK(contains(message_of({{"model", {{"variance", "learnt"}}}}), "did you mean 'learned'"));
   CHECK(contains(message_of({{"train", {{"batch", "many"}}}}), "expected a whole number"));

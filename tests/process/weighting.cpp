@@ -148,6 +148,30 @@ TEST_CASE("the mixture has the bound's total whatever its share, and its ends ar
   }
 }
 
+TEST_CASE("levels drawn by weight have the same mean loss and one weight") {
+  for (const Schedule& schedule : {linear_chain(300), log_snr_linear(), vp_linear()}) {
+    CAPTURE(schedule.name);
+    const Objective plain = mixed_objective(schedule, 0.3);
+    const Objective drawn = drawn_by_weight(plain, schedule);
+    const auto loss = [](const Objective& objective) {  // of a network with this error
+      return integral_over_u([&](double u) {
+        const Level level = objective.draw(u);
+        return objective.weight(level) * (1 + 0.5 * std::sin(3 * level.t)) / (1 + level.t);
+      });
+    };
+    CHECK(loss(drawn) == doctest::Approx(loss(plain)).epsilon(1e-4));  // the quadrature's steps
+    double least = 1e300, most = 0;
+    for (double u = 0.0005; u < 1; u += 0.001) {
+      const double weight = drawn.weight(drawn.draw(u));
+      least = std::min(least, weight), most = std::max(most, weight);
+    }
+    CHECK(most / least < (schedule.steps > 0 ? 1 + 1e-9 : 1.01));
+    CHECK(drawn.draw(0).t >= schedule.t_min);
+    CHECK(drawn.draw(std::nextafter(1.0, 0.0)).t <= schedule.t_max);
+    CHECK(drawn.draw(0.3).t < drawn.draw(0.6).t);
+  }
+}
+
 TEST_CASE("the bell is the simple loss of the cosine schedule, seen in log-SNR") {
   // There d t / d log_snr = sech(log_snr / 2) / (2 pi): Kingma & Gao 2023 (arXiv:2303.00848).
   for (const double t : {0.1, 0.5, 0.8}) {
@@ -221,6 +245,8 @@ TEST_CASE("impossible objectives are refused") {
   const Schedule zero = chain_from_betas("zero", zero_terminal_snr(linear_betas(9, 0.1, 0.2)));
   CHECK_THROWS_WITH_AS(vlb_objective(zero), doctest::Contains("zero_terminal_snr"), Error);
   CHECK_THROWS_AS(min_snr_objective(vp_linear(), 0), Error);
+  CHECK_THROWS_WITH_AS(drawn_by_weight(edm_objective(edm()), edm()), doctest::Contains("own way"),
+                       Error);
   CHECK_THROWS_WITH_AS(edm_objective(linear_chain()), doctest::Contains("is a chain"), Error);
   CHECK_THROWS_AS(edm_objective(edm(), 0, 0), Error);
 }

@@ -86,6 +86,8 @@ void check_train(const TrainConfig& train) {
         "train.decay_from: expected a fraction in [0, 1), got ", train.decay_from);
   not_negative(train.clip, "train.clip");
   one_of(train.draw, "train.draw", {"uniform", "antithetic", "stratified", "loss-aware"});
+  check(!train.by_weight || train.draw != "loss-aware",
+        "train.by_weight: train.draw=loss-aware chooses the levels itself; set one of the two");
   for (const double rate : train.ema) decay_rate(rate, "train.ema");
   one_of(train.precision, "train.precision", {"auto", "fp32", "bf16"});
   check(train.seed >= 0, "train.seed: expected 0 or more, got ", train.seed);

@@ -38,6 +38,7 @@ struct TrainConfig {
   std::string objective = "simple";
   Json objective_options = Json::object();
   std::string draw = "antithetic";
+  bool by_weight = false;
   std::vector<double> ema = {0.9999};
   bool ema_warmup = true;
   std::string precision = "auto";
@@ -62,6 +63,8 @@ struct TrainConfig {
     visit("draw", draw,
           "how a batch's levels are drawn: uniform, antithetic (evenly spread), stratified (one in "
           "each part), or loss-aware (where the loss is large; chains)");
+    visit("by_weight", by_weight,
+          "draw levels in proportion to the objective's weight instead of weighing their loss");
     visit("ema", ema, "decay rates of the weight averages kept, a step");
     visit("ema_warmup", ema_warmup, "average faster at first: min(decay, (1 + n)/(10 + n))");
     visit("precision", precision, "auto, fp32 or bf16 (fp32 master weights)");

@@ -189,6 +189,7 @@ class Training {
             " is continuous, use antithetic");
       loss_aware_.emplace(schedule.steps);
     }
+    if (config_.train.by_weight) objective_ = drawn_by_weight(objective_, schedule);
     if (objective_.kind == LossKind::error) return;
     chain_ = chain_path(schedule);
     decoder_ = decoder_named(decoder_name(model_, ""), data_.levels, model_.variance, chain_);

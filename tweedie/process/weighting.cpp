@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <vector>
 
 #include "tweedie/base/error.h"
 #include "tweedie/process/path.h"
@@ -35,6 +36,33 @@ double mean_over(const Schedule& schedule, const Value& value) {
   for (int64_t i = 0; i < points; ++i)
     sum += value(draw((static_cast<double>(i) + 0.5) / static_cast<double>(points)));
   return sum / static_cast<double>(points);
+}
+
+/// [0, 1] in the cells that levels are drawn from: the steps of a chain, or parts of a continuous
+/// schedule that are alike in log-SNR, within which a weight hardly changes.
+std::vector<double> cell_edges(const Schedule& schedule) {
+  const size_t cells = schedule.steps > 0 ? static_cast<size_t>(schedule.steps) : 4096;
+  const double cleanest = log_snr(schedule.at(schedule.t_min)),
+               noisiest = log_snr(schedule.at(schedule.t_max));
+  check(schedule.steps > 0 || std::isfinite(noisiest - cleanest), schedule.name,
+        ": its log-SNR is not finite at both ends, so that levels cannot be drawn by weight");
+  std::vector<double> edges = {0};
+  for (size_t i = 1; i < cells; ++i) {
+    const double part = static_cast<double>(i) / static_cast<double>(cells);
+    edges.push_back(schedule.steps > 0
+                        ? part
+                        : (time_of_log_snr(schedule, cleanest + part * (noisiest - cleanest)) -
+                           schedule.t_min) /
+                              (schedule.t_max - schedule.t_min));
+  }
+  edges.push_back(1);
+  return edges;
+}
+
+/// The i with ends[i] <= value < ends[i + 1], the first or last cell for values outside.
+size_t cell_of(const std::vector<double>& ends, double value) {
+  const auto next = std::upper_bound(ends.begin() + 1, ends.end() - 1, value);
+  return static_cast<size_t>(next - ends.begin()) - 1;
 }
 
 }  // namespace
@@ -121,6 +149,40 @@ Objective edm_objective(const Schedule& schedule, double log_mean, double log_st
             const double sigma_sq = std::exp(-log_snr(level));
             return (sigma_sq + sigma_data * sigma_data) / (sigma_data * sigma_data);
           }};
+}
+
+Objective drawn_by_weight(Objective objective, const Schedule& schedule) {
+  check(objective.kind == LossKind::error, "objective ", objective.name,
+        ": does not weigh levels; leave by_weight out");
+  const auto uniform = uniform_draw(schedule);
+  for (const double u : {0.1, 0.5, 0.9})
+    check(objective.draw(u).t == uniform(u).t, "objective ", objective.name,
+          ": draws its levels in its own way, not in proportion to its weight");
+  // u below which each cell begins, and the mean weight of the cells before it.
+  const std::vector<double> edges = cell_edges(schedule);
+  std::vector<double> below = {0};
+  for (size_t i = 0; i + 1 < edges.size(); ++i) {
+    const double weight = objective.weight(uniform((edges[i] + edges[i + 1]) / 2));
+    check(weight > 0 && std::isfinite(weight), "objective ", objective.name, ": has the weight ",
+          weight, " on ", schedule.name, ", which levels cannot be drawn in proportion to");
+    below.push_back(below.back() + weight * (edges[i + 1] - edges[i]));
+  }
+  objective.draw = [uniform, edges, below](double u) {
+    const double target = u * below.back();
+    const size_t cell = cell_of(below, target);
+    const double within = (target - below[cell]) / (below[cell + 1] - below[cell]);
+    return uniform(edges[cell] + std::min(within, 1 - 1e-9) * (edges[cell + 1] - edges[cell]));
+  };
+  // A cell is drawn as often as before times the weight of its middle over the mean weight.
+  objective.weight = [weight = objective.weight, edges, below,
+                      steps = static_cast<double>(schedule.steps), first = schedule.t_min,
+                      range = schedule.t_max - schedule.t_min](const Level& level) {
+    const double u = steps > 0 ? level.t - 0.5 / steps : (level.t - first) / range;
+    const size_t cell = cell_of(edges, u);
+    const double drawn = (below[cell + 1] - below[cell]) / (edges[cell + 1] - edges[cell]);
+    return weight(level) * below.back() / drawn;
+  };
+  return objective;
 }
 
 double normal_quantile(double p) {

@@ -51,6 +51,13 @@ Objective min_snr_objective(const Schedule& schedule, double cap = 5);
 Objective edm_objective(const Schedule& schedule, double log_mean = -1.2, double log_std = 1.2,
                         double sigma_data = 0.5);
 
+/// The same mean loss with levels drawn in proportion to their weight, which is then the same
+/// everywhere (on a continuous schedule: but for its change within 1/4096 of the range of log-SNR):
+/// fewer examples are spent where the weight is small.  Throws Error on an objective that draws its
+/// levels in its own way or has no weights, where a weight is 0 or infinite, and on a continuous
+/// schedule without finite log-SNR.
+Objective drawn_by_weight(Objective objective, const Schedule& schedule);
+
 /// x with P(N(0, 1) < x) = p, p in (0, 1).
 double normal_quantile(double p);
 

@@ -37,7 +37,7 @@ build: configure
 	@cmake --build $(BUILD) -j $(JOBS) --target tweedie_program tweedie-reference
 
 demo:
-	@BUDGET='$(BUDGET)' RECIPE='$(RECIPE)' DEMO='$(DEMO)' MAKE='$(MAKE)' scripts/demo.sh
+	@BUDGET='$(BUDGET)' RECIPE='$(RECIPE)' DEMO='$(DEMO)' scripts/demo.sh
 
 test: configure
 	@cmake --build $(BUILD) -j $(JOBS)

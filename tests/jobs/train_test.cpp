@@ -121,9 +121,11 @@ TEST_CASE("resuming with another network is refused by what does not fit") {
   const Scratch scratch;
   RunConfig config = small_config();
   train_to(scratch / "run", config);
+  const std::string written = read_file(scratch / "run/config.json");
   config.model["width"] = 8;
   CHECK_THROWS_WITH_AS(train_to(scratch / "run", config, true), doctest::Contains("has shape"),
                        Error);
+  CHECK(read_file(scratch / "run/config.json") == written);
 }
 
 TEST_CASE("a folder that cannot be written to is refused before any work") {

@@ -156,6 +156,13 @@ TEST_CASE("a dropout mask is a function of seed, step, layer and example") {
   CHECK(distance(first, at(2, 1)) > 1e-3);
   CHECK(distance(first, without) > 1e-3);
   CHECK(distance(at(1, 1, 5).narrow(0, 0, 2), first) < 1e-5);  // whatever the batch
+  // A batch in parts: the rest of it has the masks of its places.
+  const std::vector<int64_t> rows = {4, kShape[0], kShape[1], kShape[2]};
+  const Tensor x = normal(rows), label = at::arange(4, at::kFloat);
+  const Tensor whole = network->forward(x, label, {});
+  network->first = 2;
+  const Tensor rest = network->forward(x.narrow(0, 2, 2), label.narrow(0, 2, 2), {});
+  CHECK(distance(rest, whole.narrow(0, 2, 2)) < 1e-5);
   network->eval();
   CHECK(at::equal(output(*network, kShape), without));
 }
@@ -227,6 +234,7 @@ TEST_CASE("impossible U-Nets are refused, each with its reason") {
   CHECK(contains(refusal({{"multipliers", {1, 0}}}), "model.multipliers"));
   CHECK(contains(refusal({{"multipliers", {1, 1, 1, 1, 1, 1}}}), "6 stages halve"));
   CHECK(contains(refusal({{"multipliers", std::vector<int64_t>(100, 1)}}), "100 stages halve"));
+  CHECK(contains(refusal({{"attention", {8, 5}}}), "no stage is 5 pixels high"));
   CHECK(contains(refusal({{"layers_per_block", 0}}), "layers_per_block"));
   CHECK(contains(refusal({{"dropout", 1.0}}), "dropout"));
   CHECK(contains(refusal({{"dropout", -0.1}}), "dropout"));

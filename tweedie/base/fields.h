@@ -115,11 +115,12 @@ std::vector<std::string> field_names() {
 /// the table.
 template <HasFields T>
 void set_fields(T& options, const Json& given, const std::string& where) {
-  check(given.is_object(), where, ": expected a table of options, got ", given.dump());
+  const std::string place = where.empty() ? "" : where + ": ";
+  check(given.is_object(), place, "expected a table of options, got ", given.dump());
   const std::vector<std::string> names = field_names<T>();
   for (const auto& [key, value] : given.items())
-    check(std::find(names.begin(), names.end(), key) != names.end(), where, ": unknown option '",
-          key, "'", suggestion(key, names));
+    check(std::find(names.begin(), names.end(), key) != names.end(), place, "unknown option '", key,
+          "'", suggestion(key, names));
   options.fields([&](const char* name, auto& field, const char*) {
     const auto found = given.find(name);
     if (found == given.end()) return;

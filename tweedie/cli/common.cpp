@@ -40,8 +40,8 @@ void write_json(const std::string& path, const Json& json) {
   if (path.empty()) return;
   const std::string text = json.dump(2) + "\n";
   if (path != "-") return write_file_atomically(path, text);
-  check(std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0,
-        "standard output: cannot be written: ", std::strerror(errno));
+  const bool written = std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0;
+  check(written, "standard output: cannot be written: ", std::strerror(errno));
 }
 
 void say_result(const std::string& json_path, const std::string& line) {

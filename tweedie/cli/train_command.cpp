@@ -32,11 +32,15 @@ Json base_config(const TrainOptions& options, Progress& progress) {
     return read_config(options.out);
   }
   std::string recipe = options.recipe;
+  const bool may_lack_classes =
+      recipe.empty() && (options.data.starts_with("images:") || options.data.starts_with("idx:"));
   if (recipe.empty()) {
-    recipe = options.data.rfind("toy:", 0) == 0 ? "toy-2d" : "fashion-mnist";
-    progress.say("no --recipe given: using the recipe " + recipe);
+    recipe = options.data.starts_with("toy:") ? "toy-2d" : "fashion-mnist";
+    progress.say("no --recipe given: using the recipe " + recipe +
+                 (may_lack_classes ? " without classes" : ""));
   }
   Json config = read_recipe(recipe);
+  if (may_lack_classes) config["data"]["conditional"] = false, config["sample"]["guidance"] = 1;
   const bool names_data =
       config.contains("data") && config["data"].is_object() && config["data"].contains("spec");
   check(!options.data.empty() || (!options.recipe.empty() && names_data),
@@ -62,8 +66,8 @@ int run_train(const TrainOptions& options, const Registry& registry) {
   Json config = base_config(options, progress);
   if (!options.data.empty()) set_option(config, "data.spec=" + Json(options.data).dump());
   for (const std::string& setting : options.settings) set_option(config, setting);
-  if (options.steps_given) config["train"]["steps"] = options.steps;
-  if (options.seed_given) config["train"]["seed"] = options.seed;
+  if (options.steps_given) set_option(config, "train.steps=" + std::to_string(options.steps));
+  if (options.seed_given) set_option(config, "train.seed=" + std::to_string(options.seed));
   request.config = make_config(config);
   request.out = options.out;
   request.resume = options.resume;

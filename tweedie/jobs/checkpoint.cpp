@@ -85,7 +85,7 @@ std::optional<Checkpoint> newest_checkpoint(const std::string& run, const Log& l
       return load_checkpoint(path);
     } catch (const Error& error) {
       last_failure = error.what();
-      log("passing over a checkpoint that cannot be used: " + last_failure);
+      if (log) log("passing over a checkpoint that cannot be used: " + last_failure);
     }
   }
   check(paths.empty(), run, ": none of its ", paths.size(),

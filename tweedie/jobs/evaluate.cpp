@@ -37,6 +37,9 @@ void check_data(const Model& model, const Dataset& data, const EvaluateRequest& 
         " levels for the bound; expected 1 or more");
   check(!model.config.data.conditional || !data.classes.empty(),
         "evaluate: the model needs class labels and the data '", data.name, "' has none");
+  check(!model.config.data.conditional || data.classes == model.data.classes, "evaluate: '",
+        data.name, "' has the classes ", Json(data.classes).dump(), ", the model was trained on ",
+        Json(model.data.classes).dump());
 }
 
 /// Sums of L_{t-1} and how often each was drawn.

@@ -88,13 +88,16 @@ Model build_model(const RunConfig& config, const DataShape& data, const Registry
   model.parameterisation =
       find_entry(registry.parameterisations, m["parameterisation"], "parameterisation")
           .make(m.value("parameterisation_options", Json::object()))(noise_label(model.schedule));
+  model.parameterisation(model.schedule.at(model.schedule.t_max));  // throws where it cannot be
   Json options =
       without(m, {"network", "parameterisation", "parameterisation_options", "variance"});
   options["sample_shape"] = data.shape;
   options["classes"] = config.data.conditional ? static_cast<int64_t>(data.classes.size()) : 0;
   options["learned_variance"] = model.variance == Variance::learned;
-  check(!config.data.conditional || !data.classes.empty(),
-        "data.conditional: the data has no classes; set it to false or use labelled data");
+  check(
+      !config.data.conditional || !data.classes.empty(),
+      "data.conditional: the data has no classes; use labelled data, or set data.conditional=false "
+      "and sample.guidance=1");
   model.network = find_entry(registry.networks, m["network"], "network").make(options);
   initialise(*model.network, static_cast<uint64_t>(config.train.seed));
   model.denoiser = make_denoiser(model.network, model.parameterisation);
@@ -114,11 +117,12 @@ Model load_model(const std::string& path, const Registry& registry, const std::s
   }
   Model model =
       build_model(make_config(found->config), from_json<DataShape>(found->data, path), registry);
-  model.weights = weights_prefix(model.config.train.ema, weights, path);
+  const std::string prefix = weights_prefix(model.config.train.ema, weights, path);
+  model.weights = prefix == "weights" ? "raw" : prefix;
   model.step = found->step;
   torch::NoGradGuard no_grad;
   for (auto& parameter : model.network->named_parameters()) {
-    const auto stored = found->tensors.find(model.weights + "." + parameter.key());
+    const auto stored = found->tensors.find(prefix + "." + parameter.key());
     check(stored != found->tensors.end(), path, ": lacks the weights '", parameter.key(),
           "' of its own network; the file was made by another version or is not whole");
     check(stored->second.sizes() == parameter.value().sizes(), path, ": '", parameter.key(),

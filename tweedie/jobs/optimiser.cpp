@@ -105,6 +105,8 @@ void Optimiser::step(int64_t step, double learning_rate, double gradient_scale) 
   });
 }
 
+bool Optimiser::is_finite() const { return at::isfinite(weights_).all().item<bool>(); }
+
 std::map<std::string, Tensor> Optimiser::tensors() const {
   std::map<std::string, Tensor> out;
   for (const Slot& slot : slots_) {

@@ -24,6 +24,9 @@ class Optimiser {
   /// `step` counts from 1.
   void step(int64_t step, double learning_rate, double gradient_scale);
 
+  /// Whether every weight is.
+  bool is_finite() const;
+
   /// "weights.NAME", "ema.RATE.NAME" (RATE as JSON prints it), "adam.m.NAME", "adam.v.NAME": views,
   /// not copies.
   std::map<std::string, Tensor> tensors() const;

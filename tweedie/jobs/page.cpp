@@ -211,7 +211,19 @@ std::string films_part(const PageRequest& request) {
   return out.str();
 }
 
-std::string likelihood_part(const Json& evaluation, const Json& baselines) {
+/// The rows of what `tweedie baselines --json` wrote.
+Json baseline_rows(const Json& baselines, const std::string& path) {
+  const Json rows = baselines.value("baselines", Json());
+  bool whole = rows.is_array();
+  for (const Json& row : rows)
+    whole = whole && row.is_object() && row.value("name", Json()).is_string() &&
+            row.value("meaning", Json()).is_string() &&
+            row.value("bits_per_dim", Json()).is_number();
+  check(whole, path, ": expected what `tweedie baselines --json` writes");
+  return rows;
+}
+
+std::string likelihood_part(const Json& evaluation, const Json& baselines, const Json& rows) {
   std::ostringstream out;
   const bool bits = evaluation.contains("bits_per_dim");
   const char* unit = bits ? "bits_per_dim" : "nats_per_dim";
@@ -229,11 +241,11 @@ std::string likelihood_part(const Json& evaluation, const Json& baselines) {
       << evaluation.value("images", int64_t{0})
       << " test images; \u00b1 is one standard error over them. A pixel stored as it is takes 8 "
          "bits.</p>\n";
-  if (bits && baselines.is_object()) {
+  if (bits && !rows.empty()) {
     BarChart chart{
         "Bits per dimension on the same images: shorter is better", "bits per dimension", {}};
-    for (const Json& baseline : baselines["baselines"])
-      chart.bars.push_back({baseline["name"], number(baseline, "bits_per_dim"),
+    for (const Json& baseline : rows)
+      chart.bars.push_back({baseline.value("name", ""), number(baseline, "bits_per_dim"),
                             number(baseline, "bits_per_dim_standard_error")});
     chart.bars.push_back({"this model", value, error, true});
     std::stable_sort(chart.bars.begin(), chart.bars.end(),
@@ -242,8 +254,9 @@ std::string likelihood_part(const Json& evaluation, const Json& baselines) {
     picture.bar_chart(chart, {0, 0, 860, 80 + 38 * static_cast<double>(chart.bars.size())});
     std::string caption = "Measured on the same " +
                           std::to_string(baselines.value("images", int64_t{0})) + " images.";
-    for (const Json& baseline : baselines["baselines"])
-      caption += " <b>" + escaped(baseline["name"]) + "</b>: " + escaped(baseline["meaning"]) + ".";
+    for (const Json& baseline : rows)
+      caption += " <b>" + escaped(baseline.value("name", "")) +
+                 "</b>: " + escaped(baseline.value("meaning", "")) + ".";
     out << figure(inlined(picture, "bars-"), caption);
   }
   if (evaluation.contains("terms")) {
@@ -291,9 +304,12 @@ void write_page(const Registry& registry, const PageRequest& request) {
          "it, "
       << "and how probable it finds what it has not seen.</p>\n";
   if (!request.samples.empty()) page << samples_part(registry, request, spec);
-  if (!request.evaluation.empty())
-    page << likelihood_part(read_object(request.evaluation),
-                            request.baselines.empty() ? Json() : read_object(request.baselines));
+  if (!request.evaluation.empty()) {
+    const Json baselines = request.baselines.empty() ? Json() : read_object(request.baselines);
+    page << likelihood_part(
+        read_object(request.evaluation), baselines,
+        baselines.is_null() ? Json() : baseline_rows(baselines, request.baselines));
+  }
   page << training_part(metrics_of(request.run)) << films_part(request)
        << next_part(request, config) << "</main></body></html>\n";
   write_file_atomically(request.out, page.str());

@@ -34,8 +34,9 @@ void open_run_folder(const std::string& run, bool resume) {
         ": is a file; --out needs a folder for the run");
   fs::create_directories(run, failure);
   check(!failure, run, ": cannot be made: ", failure.message(), "; choose another --out");
-  check(access(run.c_str(), W_OK | X_OK) == 0, run, ": cannot be written to (",
-        std::strerror(errno), "); choose another --out or change its permissions");
+  const bool writable = access(run.c_str(), W_OK | X_OK) == 0;
+  check(writable, run, ": cannot be written to (", std::strerror(errno),
+        "); choose another --out or change its permissions");
   check(resume || list_checkpoints(run).empty(), run,
         ": already holds a run; add --resume to continue it, or choose another --out");
 }

@@ -17,6 +17,7 @@
 #include "tweedie/jobs/evaluate.h"
 #include "tweedie/jobs/learning_rate.h"
 #include "tweedie/jobs/optimiser.h"
+#include "tweedie/jobs/picture.h"
 #include "tweedie/jobs/precision.h"
 #include "tweedie/jobs/run_folder.h"
 #include "tweedie/jobs/watch.h"
@@ -65,6 +66,14 @@ int64_t resident_bytes() {
   return resident * sysconf(_SC_PAGESIZE);
 }
 
+/// The optimiser's fused pass and the bit-exact resume are the CPU's.
+torch::Device training_device(const std::string& name) {
+  check(name == "auto" || !device_named(name).is_cuda(),
+        "--device cuda: this version trains on the CPU alone (sample and evaluate run on CUDA); "
+        "use --device cpu");
+  return torch::kCPU;
+}
+
 /// The configuration as a checkpoint keeps it: equal training gives equal bytes wherever the data
 /// lies.
 Json portable_config(RunConfig config) {
@@ -91,7 +100,7 @@ class Training {
         request_(request),
         registry_(registry),
         hooks_(hooks),
-        device_(device_named(request.device)),
+        device_(training_device(request.device)),
         precision_(resolve_precision(config_.train.precision, device_)),
         data_(open_dataset(registry, config_.data.spec, "train")),
         held_out_(open_dataset(registry, config_.data.spec, "test")),
@@ -101,6 +110,14 @@ class Training {
     check(data_.size >= 1, config_.data.spec, ": has no examples to train on");
     check(!config_.data.flip || data_.flip, "data.flip: a mirrored example of ", data_.name,
           " is not as probable as the example; set it to false");
+    check(held_out_.shape == data_.shape && held_out_.levels == data_.levels, data_.name,
+          ": its held-out examples have shape ", at::IntArrayRef(held_out_.shape), " and ",
+          held_out_.levels, " levels, those to train on ", at::IntArrayRef(data_.shape), " and ",
+          data_.levels, "; they must be alike");
+    find_entry(registry.samplers, config_.sample.sampler, "sampler");
+    check(config_.watch.samples_every == 0 || fits_picture(data_.shape), data_.name,
+          ": examples of shape ", at::IntArrayRef(data_.shape),
+          " cannot be drawn; set watch.samples_every=0");
     prepare_loss();
     model_.network->to(device_);
     optimiser_.emplace(*model_.network, config_.train);
@@ -116,16 +133,15 @@ class Training {
       if (step_ % config_.watch.log_every == 0) write_metrics();
       watch();
       const bool stop = hooks_.interrupted && hooks_.interrupted();
-      if (stop || step_ % config_.checkpoint.every == 0) save();
+      const bool due = stop || step_ % config_.checkpoint.every == 0 || progress() >= 1;
+      if (due && !save() && !roll_back()) return TrainEnd::diverged;
       if (stop) return TrainEnd::interrupted;
     }
-    if (saved_ != step_) save();
     return TrainEnd::finished;
   }
 
  private:
   void start() {
-    const bool folder_was_empty = list_checkpoints(request_.out).empty();
     open_run_folder(request_.out, request_.resume);
     for (const std::string& warning : model_.schedule.warnings) say("warning: " + warning);
     const double mismatch = terminal_mismatch_nats(model_.schedule);
@@ -141,7 +157,6 @@ class Training {
         " parameters; " + precision_ + " on " + device_.str() +
         (config_.train.precision == "auto" ? " (train.precision=fp32|bf16 overrides)" : "") + ", " +
         std::to_string(at::get_num_threads()) + " threads");
-    write_config(request_.out, config_);
     if (request_.resume) {
       if (const auto found = newest_checkpoint(request_.out, hooks_.log)) {
         restore(*found);
@@ -151,9 +166,10 @@ class Training {
         say(request_.out + ": nothing to resume; starting anew");
       }
     }
+    write_config(request_.out, config_);
     truncate_metrics(request_.out, step_);
     begun_ = Clock::now();
-    if (folder_was_empty || step_ == 0) save();  // roll-backs always have a target
+    if (step_ == 0) save();  // roll-backs always have a target
     open_loader();
   }
 
@@ -255,6 +271,7 @@ class Training {
     std::vector<double> losses;
     for (int64_t part = 0; part < parts; ++part) {
       const int64_t first = batch * part / parts, count = batch * (part + 1) / parts - first;
+      model_.network->first = first;
       const Batch piece{all.x.narrow(0, first, count), part_of(all.condition, first, count)};
       const Levels piece_levels(levels.data() + first, static_cast<size_t>(count));
       const Tensor loss = piece_loss(piece, piece_levels, eps.narrow(0, first, count));  // [count]
@@ -380,7 +397,13 @@ class Training {
     if (!rates.empty()) optimiser_->swap_average(slowest);
   }
 
-  void save() {
+  /// False, and nothing written, if the weights are not finite.
+  bool save() {
+    if (!optimiser_->is_finite()) {
+      say("step " + std::to_string(step_) +
+          ": the weights are not finite after the optimiser's update; not saved");
+      return false;
+    }
     Checkpoint checkpoint;
     checkpoint.step = step_;
     checkpoint.config = portable_config(config_);
@@ -390,14 +413,16 @@ class Training {
     checkpoint.tensors = optimiser_->tensors();
     save_checkpoint(request_.out, checkpoint, config_.checkpoint.keep);
     if (request_.budget_seconds > 0) write_seconds_spent(request_.out, seconds_spent());
-    saved_ = step_;
+    return true;
   }
 
   void restore(const Checkpoint& checkpoint) {
+    check(checkpoint.data == to_json(model_.data), request_.out, ": was begun on other data (",
+          checkpoint.data.dump(), "); resume with the data it began with");
     optimiser_->load(checkpoint.tensors);
     state_ = from_json<State>(checkpoint.state, request_.out);
     if (loss_aware_) loss_aware_->restore(state_.level_sampler);
-    step_ = saved_ = checkpoint.step;
+    step_ = checkpoint.step;
   }
 
   /// Back to the last good checkpoint with half the step size; false when that was done often
@@ -446,7 +471,7 @@ class Training {
   std::optional<Loader> loader_;
   State state_;
   Window window_;
-  int64_t step_ = 0, saved_ = -1;
+  int64_t step_ = 0;
   double seconds_before_ = 0, seconds_per_step_ = 0;
   Clock::time_point begun_ = Clock::now();
 };

@@ -28,6 +28,7 @@ struct Network : torch::nn::Module {
   // step.
   uint64_t seed = 0;
   int64_t step = 0;
+  int64_t first = 0;  // place in the step's batch of the first example given
 };
 
 }  // namespace tweedie

@@ -11,6 +11,7 @@ namespace {
 /// A number for each pair of levels, broadcastable to `like`.
 template <class Value>
 Tensor per_pair(Levels s, Levels t, const Tensor& like, const Value& value) {
+  check(s.size() == t.size(), "levels: got ", s.size(), " cleaner ones for ", t.size());
   size_t next = 0;
   return per_example(
       t, [&](const Level& noisier) { return value(posterior(s[next++], noisier), noisier); }, like);

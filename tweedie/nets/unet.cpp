@@ -85,11 +85,19 @@ void check_options(const UnetOptions& o) {
   check_fourier_powers(o.fourier_features);
   for (const int64_t size : o.sample_shape)
     check(size >= 1, "unet: an image has at least 1 channel, row and column, got ", size);
-  int64_t smallest = std::min(o.sample_shape[1], o.sample_shape[2]);
-  for (size_t i = 1; i < o.multipliers.size();
-       ++i, smallest = halved(smallest, o.downsample_padding))
+  int64_t smallest = std::min(o.sample_shape[1], o.sample_shape[2]), height = o.sample_shape[1];
+  std::vector<int64_t> heights = {height};
+  for (size_t i = 1; i < o.multipliers.size(); ++i) {
     check(smallest >= 2, "model.multipliers: ", o.multipliers.size(), " stages halve images of ",
           o.sample_shape[1], " x ", o.sample_shape[2], " away; use fewer");
+    smallest = halved(smallest, o.downsample_padding);
+    height = halved(height, o.downsample_padding);
+    heights.push_back(height);
+  }
+  for (const int64_t wanted : o.attention)
+    check(std::find(heights.begin(), heights.end(), wanted) != heights.end(),
+          "model.attention: no stage is ", wanted, " pixels high; the stages of these images are ",
+          Json(heights).dump());
 }
 
 struct TimeEmbeddingImpl : torch::nn::Module {
@@ -179,7 +187,7 @@ class Unet : public Network {
     Tensor time = time_embedding_(label.to(x.scalar_type()));
     if (class_embedding_)
       time = time + class_embedding_(class_rows(condition.label, options_.classes, x, "unet"));
-    const Pass pass{at::silu(time), seed, step};
+    const Pass pass{at::silu(time), seed, step, first};
 
     Tensor h = conv_in_(tweedie::fourier_features(x, options_.fourier_features));
     std::vector<Tensor> skips = {h};

@@ -30,7 +30,7 @@ Tensor apply_norm(const torch::nn::GroupNorm& norm, const Tensor& x, bool silu) 
 /// Srivastava et al. 2014, with a mask that is a function of (seed, layer, example, step).
 Tensor keyed_dropout(const Tensor& x, double rate, const Pass& pass, int64_t layer) {
   std::vector<int64_t> samples(static_cast<size_t>(x.size(0)));
-  std::iota(samples.begin(), samples.end(), layer << 32);
+  std::iota(samples.begin(), samples.end(), (layer << 32) + pass.first);
   const Tensor keep =
       keyed_uniform({pass.seed, Stream::dropout}, samples, pass.step, x.sizes().slice(1)) >= rate;
   return x * keep.to(x.options()) * (1 / (1 - rate));

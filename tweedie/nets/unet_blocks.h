@@ -31,6 +31,7 @@ struct Pass {
   Tensor time;        // [B, time_channels], already through SiLU
   uint64_t seed = 0;  // key of the dropout masks
   int64_t step = 0;
+  int64_t first = 0;
 };
 
 /// He et al. 2016 with time: x + conv(dropout(SiLU(norm(conv(SiLU(norm(x))) + time)))).

@@ -67,7 +67,8 @@ TEST_CASE("a seed gives the same samples whatever the batch, and samples have nu
 }
 
 TEST_CASE("a model of classes makes what it is asked for, and its bound pays for being told") {
-  // Images of 4 x 4: the first class is dark, the second bright.
+  // Images of 4 x 4: the first class is dark, the second bright (one group, or norms would hide
+  // it).
   const TemporaryFolder folder;
   constexpr int kImages = 64;
   std::string pixels("\0\0\x08\3\0\0\0\x40\0\0\0\4\0\0\0\4", 16), labels("\0\0\x08\1\0\0\0\x40", 8);
@@ -87,13 +88,15 @@ TEST_CASE("a model of classes makes what it is asked for, and its bound pays for
                                        "--recipe",
                                        "fashion-mnist",
                                        "--steps",
-                                       "200",
+                                       "400",
                                        "--set",
                                        "data.conditional=true",
                                        "--set",
                                        "data.drop_class=0.2",
                                        "--set",
                                        "model.channels=8",
+                                       "--set",
+                                       "model.norm_num_groups=1",
                                        "--set",
                                        "model.multipliers=[1]",
                                        "--set",

@@ -234,7 +234,6 @@ TEST_CASE("impossible U-Nets are refused, each with its reason") {
   CHECK(contains(refusal({{"multipliers", {1, 0}}}), "model.multipliers"));
   CHECK(contains(refusal({{"multipliers", {1, 1, 1, 1, 1, 1}}}), "6 stages halve"));
   CHECK(contains(refusal({{"multipliers", std::vector<int64_t>(100, 1)}}), "100 stages halve"));
-  CHECK(contains(refusal({{"attention", {8, 5}}}), "no stage is 5 pixels high"));
   CHECK(contains(refusal({{"layers_per_block", 0}}), "layers_per_block"));
   CHECK(contains(refusal({{"dropout", 1.0}}), "dropout"));
   CHECK(contains(refusal({{"dropout", -0.1}}), "dropout"));

@@ -37,7 +37,9 @@ struct UnetOptions {
           "channels of each stage over those of the first; the size halves between stages");
     visit("layers_per_block", layers_per_block,
           "residual blocks of a stage on the way down (one more on the way up)");
-    visit("attention", attention, "stages with attention, by their height in pixels");
+    visit(
+        "attention", attention,
+        "stages with attention, by their height in pixels; a height that no stage has is ignored");
     visit("mid_attention", mid_attention, "attention between the way down and the way up");
     visit("attention_head_dim", attention_head_dim, "channels of a head of attention; 0: one head");
     visit("norm_num_groups", norm_num_groups, "groups of every norm");
@@ -85,19 +87,11 @@ void check_options(const UnetOptions& o) {
   check_fourier_powers(o.fourier_features);
   for (const int64_t size : o.sample_shape)
     check(size >= 1, "unet: an image has at least 1 channel, row and column, got ", size);
-  int64_t smallest = std::min(o.sample_shape[1], o.sample_shape[2]), height = o.sample_shape[1];
-  std::vector<int64_t> heights = {height};
-  for (size_t i = 1; i < o.multipliers.size(); ++i) {
+  int64_t smallest = std::min(o.sample_shape[1], o.sample_shape[2]);
+  for (size_t i = 1; i < o.multipliers.size();
+       ++i, smallest = halved(smallest, o.downsample_padding))
     check(smallest >= 2, "model.multipliers: ", o.multipliers.size(), " stages halve images of ",
           o.sample_shape[1], " x ", o.sample_shape[2], " away; use fewer");
-    smallest = halved(smallest, o.downsample_padding);
-    height = halved(height, o.downsample_padding);
-    heights.push_back(height);
-  }
-  for (const int64_t wanted : o.attention)
-    check(std::find(heights.begin(), heights.end(), wanted) != heights.end(),
-          "model.attention: no stage is ", wanted, " pixels high; the stages of these images are ",
-          Json(heights).dump());
 }
 
 struct TimeEmbeddingImpl : torch::nn::Module {

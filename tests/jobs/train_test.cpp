@@ -6,6 +6,7 @@
 #include <ATen/Parallel.h>
 
 #include "tests/jobs/toy_run.h"
+#include "tests/tensor/bad_input.h"
 #include "tweedie/jobs/evaluate.h"
 
 using namespace tweedie;

@@ -3,6 +3,7 @@
 #include <ATen/Context.h>
 
 #include "tweedie/base/error.h"
+#include "tweedie/base/fields.h"
 
 namespace tweedie {
 

@@ -50,8 +50,8 @@ class Attention(nn.Module):
 
 
 class Unet(nn.Module):
-    def __init__(self, shape, channels, multipliers, attention, layers=2, head=8, groups=32, eps=1e-5, dropout=0.0, powers=(),
-                 padding=1, cosine_first=True, shift=0):
+    def __init__(self, shape, channels, multipliers, attention, layers=2, head=8, groups=32, eps=1e-5, dropout=0.0,
+                 powers=(), padding=1, cosine_first=True, shift=0):
         super().__init__()
         self.powers, self.channels, self.padding = powers, channels, padding
         self.cosine_first, self.shift = cosine_first, shift

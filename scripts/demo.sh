@@ -49,17 +49,17 @@ stage 'Destroying real images: the forward process'
 stage 'How probable are held-out images? The variational bound on 1000 test images'
 "$tweedie" evaluate "$demo/run" --split test --limit 1000 --terms 32 --json "$demo/evaluation.json"
 
-baselines=
+set --
 if grep -q '"bits_per_dim"' "$demo/evaluation.json"; then
   stage 'What other compressors and models need for the same images'
   "$tweedie" baselines --model "$demo/run" --split test --limit 1000 --json "$demo/baselines.json"
-  baselines="--baselines $demo/baselines.json"
+  set -- --baselines "$demo/baselines.json"
 fi
 
 stage 'The page'
 "$tweedie" report "$demo/run" --samples "$demo/samples.png" --reverse "$demo/reverse.png" \
   --reverse "$demo/reverse.gif" --forward "$demo/forward.png" --evaluation "$demo/evaluation.json" \
-  $baselines --out "$demo/index.html"
+  "$@" --out "$demo/index.html"
 touch "$demo/finished"
 
 seconds=$(($(date +%s) - started))

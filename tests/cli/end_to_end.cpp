@@ -282,6 +282,12 @@ TEST_CASE("the page is whole by itself") {
       {"report", toy_run(), "--samples", folder / "e.json", "--out", folder / "b.html"});
   CHECK(damaged.status == 2);
   CHECK(!fs::exists(folder / "b.html"));
+  const Outcome foreign =
+      run_program({"report", toy_run(), "--evaluation", folder / "e.json", "--baselines",
+                   folder / "e.json", "--out", folder / "b.html"});
+  CHECK(foreign.status == 2);
+  CHECK(foreign.err.find("tweedie baselines --json") != std::string::npos);
+  CHECK(!fs::exists(folder / "b.html"));
 }
 
 TEST_CASE("more steps than the chain has, and classes it does not know, are refused") {

@@ -133,6 +133,24 @@ TEST_CASE("an exploding step is rolled back with half the learning rate") {
   CHECK(heard.count("not finite") >= 4);
 }
 
+TEST_CASE("weights that the optimiser made infinite are not saved") {
+  const Scratch scratch;
+  RunConfig config = small_config();
+  config.train.learning_rate = 1e39;  // beyond float32: the first update's loss was finite
+  config.train.warmup = 0;
+  config.checkpoint.every = 1;
+  Heard heard;
+  CHECK(train({.config = config, .out = scratch / "run"}, builtin(), heard.hooks()) ==
+        TrainEnd::diverged);
+  CHECK(heard.count("step 1: the weights are not finite") == 4);
+  const Checkpoint kept = load_checkpoint(list_checkpoints(scratch / "run").at(0));
+  CHECK(kept.step == 0);
+  for (const auto& [name, tensor] : kept.tensors) {
+    CAPTURE(name);
+    CHECK(at::isfinite(tensor).all().item<bool>());
+  }
+}
+
 TEST_CASE("steps that were rolled back leave no line in the metrics") {
   const Scratch scratch;
   Heard heard;

@@ -125,16 +125,20 @@ class Training {
 
   TrainEnd run() {
     start();
-    while (progress() < 1) {
-      if (!step()) {
-        if (!roll_back()) return TrainEnd::diverged;
-        continue;
+    for (bool done = progress() >= 1; !done;) {  // asked once a step: the clock goes on
+      bool kept = step();
+      bool stop = false;
+      if (kept) {
+        if (step_ % config_.watch.log_every == 0) write_metrics();
+        watch();
+        stop = hooks_.interrupted && hooks_.interrupted();
+        done = progress() >= 1;
+        if (stop || done || step_ % config_.checkpoint.every == 0) kept = save();
       }
-      if (step_ % config_.watch.log_every == 0) write_metrics();
-      watch();
-      const bool stop = hooks_.interrupted && hooks_.interrupted();
-      const bool due = stop || step_ % config_.checkpoint.every == 0 || progress() >= 1;
-      if (due && !save() && !roll_back()) return TrainEnd::diverged;
+      if (!kept) {
+        if (!roll_back()) return TrainEnd::diverged;
+        done = progress() >= 1;
+      }
       if (stop) return TrainEnd::interrupted;
     }
     return TrainEnd::finished;

@@ -18,11 +18,12 @@ std::map<std::string, Entry<T>> entries(const std::vector<Named<T>>& rows) {
 }
 
 template <class Options>
-Entry<Sampler> sampler_entry(std::string summary, const std::string& name,
-                             Sampler (*make)(Options)) {
-  return {std::move(summary),
-          [=](const Json& given) { return make(from_json<Options>(given, name)); },
-          fields_help<Options>("    ")};
+SamplerEntry sampler_entry(std::string summary, const std::string& name, Sampler (*make)(Options),
+                           SamplerFacts facts) {
+  return {
+      {std::move(summary), [=](const Json& given) { return make(from_json<Options>(given, name)); },
+       fields_help<Options>("    ")},
+      std::move(facts)};
 }
 
 }  // namespace
@@ -33,10 +34,11 @@ Registry builtin() {
   registry.parameterisations = entries(named_parameterisations());
   registry.objectives = entries(named_objectives());
   registry.samplers["ddpm"] = sampler_entry<DdpmOptions>(
-      "ancestral sampling: stochastic, one evaluation a step; best with many steps", "ddpm", ddpm);
-  registry.samplers["ddim"] = sampler_entry<DdimOptions>(
-      "first-order flow: deterministic unless eta > 0, one evaluation a step; 20 to 100 steps",
-      "ddim", ddim);
+      "ancestral sampling", "ddpm", ddpm,
+      {"1", "N", true, "hundreds of steps; the chain that the bound is about"});
+  registry.samplers["ddim"] =
+      sampler_entry<DdimOptions>("first-order probability flow, with eta > 0 stochastic", "ddim",
+                                 ddim, {"1", "N", false, "a robust default for 20 to 100 steps"});
   registry.networks["unet"] = {
       "U-Net for images of any C, H, W, laid out as diffusers' UNet2DModel", make_unet,
       unet_options_help()};

@@ -99,6 +99,32 @@ TEST_CASE("sampling paths make exactly N evaluations and end at clean data") {
     }
 }
 
+TEST_CASE("a path of any name makes exactly N evaluations, and knows the levels in between") {
+  for (const int64_t n : {1, 2, 7, 50, 999})
+    for (const Schedule& schedule : {linear_chain(), vp_linear(), edm()})
+      for (const std::string& name : path_names()) {
+        const bool of_chains = name == "trailing" || name == "leading" || name == "linspace";
+        if (name != "auto" && (schedule.steps > 0 ? name == "time" : of_chains)) {
+          CHECK_THROWS_AS(named_path(name, schedule, n), Error);
+          continue;
+        }
+        CAPTURE(schedule.name);
+        CAPTURE(name);
+        CAPTURE(n);
+        const Path path = named_path(name, schedule, n);
+        REQUIRE(static_cast<int64_t>(path.size()) == n + 1);
+        CHECK(path.back().sigma == 0);
+        CHECK(log_snr_rises(path));
+        for (size_t i = 0; i + 1 < path.size(); ++i) {
+          const Level on_curve = path.between(log_snr(path[i]));
+          CHECK(on_curve.alpha == doctest::Approx(path[i].alpha).epsilon(1e-9));
+          CHECK(on_curve.sigma == doctest::Approx(path[i].sigma).epsilon(1e-9));
+        }
+      }
+  CHECK_THROWS_WITH_AS(named_path("karas", edm(), 5), doctest::Contains("did you mean 'karras'?"),
+                       Error);
+}
+
 TEST_CASE("the path of a whole chain visits T..1 and clean data") {
   const Schedule chain = linear_chain(5);
   const Path path = chain_path(chain);

@@ -11,12 +11,34 @@ namespace {
 
 struct Listed {
   std::string name, summary, options;
+  Json facts = Json::object();  // what else the JSON says
 };
 
 template <class T>
 std::vector<Listed> listed(const std::map<std::string, Entry<T>>& entries) {
   std::vector<Listed> out;
   for (const auto& [name, entry] : entries) out.push_back({name, entry.summary, entry.options});
+  return out;
+}
+
+std::vector<Listed> listed_samplers(const std::map<std::string, SamplerEntry>& entries) {
+  std::vector<Listed> out;
+  for (const auto& [name, entry] : entries) {
+    const SamplerFacts& facts = entry.facts;
+    const std::string kind = facts.stochastic ? "stochastic" : "deterministic";
+    const std::string line = facts.order.empty()
+                                 ? ""
+                                 : "order " + facts.order + ", " + facts.evaluations +
+                                       " evaluations, " + kind + "; " + facts.when + "\n";
+    out.push_back({name,
+                   entry.summary,
+                   line + entry.options,
+                   {{"order", facts.order},
+                    {"evaluations", facts.evaluations},
+                    {"stochastic", facts.stochastic},
+                    {"when", facts.when},
+                    {"path", facts.path}}});
+  }
   return out;
 }
 
@@ -31,7 +53,7 @@ std::vector<Listed> listed_recipes() {
 }
 
 std::vector<Listed> entries_of(const std::string& kind, const Registry& registry) {
-  if (kind == "samplers") return listed(registry.samplers);
+  if (kind == "samplers") return listed_samplers(registry.samplers);
   if (kind == "schedules") return listed(registry.schedules);
   if (kind == "networks") return listed(registry.networks);
   if (kind == "datasets") return listed(registry.datasets);
@@ -51,6 +73,7 @@ int run_list(const std::string& kind, const std::string& json, const Registry& r
   for (const Listed& entry : entries) {
     record[kind].push_back(
         {{"name", entry.name}, {"summary", entry.summary}, {"options", entry.options}});
+    record[kind].back().update(entry.facts);
     say_result(json, entry.name + std::string(width + 2 - entry.name.size(), ' ') + entry.summary);
     std::istringstream lines(entry.options);
     for (std::string line; std::getline(lines, line);) {

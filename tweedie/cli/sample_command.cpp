@@ -44,6 +44,7 @@ Json sample_record(const SampleOptions& options, const Model& model, const Sampl
   record["first"] = request.first;
   record["sampler"] = result.sampler;
   record["sampler_options"] = request.sampler_options;
+  record["path"] = result.path;
   record["steps"] = result.steps;
   record["seed"] = request.seed;
   record["class"] = request.class_id >= 0 ? Json(request.class_id) : Json();
@@ -126,6 +127,8 @@ void add_sample(CLI::App& app, Cli& cli) {
       ->take_all();
   command->add_option("--steps", request.steps, "default: the model's own")
       ->check(CLI::PositiveNumber);
+  command->add_option("--path", request.path,
+                      "levels: auto, trailing, leading, linspace, time, karras or log-snr");
   command->add_option("--seed", request.seed, "same seed, same samples");
   command->add_option("--first", request.first, "number of the first sample");
   command->add_option("--class", request.class_id, "class of every sample")

@@ -7,6 +7,7 @@
 #include <toml++/toml.h>
 
 #include "tweedie/jobs/recipes.h"
+#include "tweedie/process/path.h"
 
 namespace tweedie {
 namespace {
@@ -152,6 +153,7 @@ RunConfig make_config(const Json& given) {
   not_negative(static_cast<double>(config.watch.samples_every), "watch.samples_every");
   positive(config.watch.samples, "watch.samples");
   positive(config.sample.steps, "sample.steps");
+  one_of(config.sample.path, "sample.path", path_names());
   check(std::isfinite(config.sample.guidance), "sample.guidance: expected a finite number");
   check(config.sample.guidance == 1 || config.data.conditional,
         "sample.guidance: needs a model of classes; set data.conditional=true, or leave it at 1");

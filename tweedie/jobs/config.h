@@ -102,11 +102,15 @@ struct WatchConfig {
 struct SampleConfig {
   std::string sampler = "ddim";
   int64_t steps = 50;
+  std::string path = "auto";
   double guidance = 1;
   template <class Visit>
   void fields(Visit&& visit) {
     visit("sampler", sampler, "what `tweedie sample` uses unless told otherwise");
     visit("steps", steps, "its number of steps");
+    visit("path", path,
+          "the levels it visits: auto (what suits the sampler), trailing, leading or linspace "
+          "(chains), time (continuous), karras, log-snr");
     visit("guidance", guidance,
           "weight of the class: 1: as learned, above 1: clearer and less varied samples");
   }

@@ -34,7 +34,7 @@ void check_request(const Model& model, const SampleRequest& request, int64_t ste
 }
 
 /// Data that is not in [-1, 1] must not be clamped to it.
-Json sampler_options(const Model& model, const Entry<Sampler>& entry, Json options) {
+Json sampler_options(const Model& model, const SamplerEntry& entry, Json options) {
   const bool knows_clip = entry.options.find("clip = ") != std::string::npos;
   if (model.data.levels == 0 && knows_clip && !options.contains("clip")) options["clip"] = false;
   return options;
@@ -113,9 +113,11 @@ SampleResult sample(const Model& model, const Registry& registry, const SampleRe
     result.steps = std::min(result.steps, model.schedule.steps);
   result.guidance = request.guidance.value_or(model.config.sample.guidance);
   check_request(model, request, result.steps, result.guidance);
-  const Entry<Sampler>& entry = find_entry(registry.samplers, result.sampler, "sampler");
+  const SamplerEntry& entry = find_entry(registry.samplers, result.sampler, "sampler");
   const Sampler sampler = entry.make(sampler_options(model, entry, request.sampler_options));
-  const Path path = sampling_path(model.schedule, result.steps);
+  result.path = request.path.empty() ? model.config.sample.path : request.path;
+  if (result.path == "auto") result.path = entry.facts.path;
+  const Path path = named_path(result.path, model.schedule, result.steps);
   const Denoiser bare = guided(model.denoiser, result.guidance, {});
   const torch::Device device = device_of(*model.network);
 

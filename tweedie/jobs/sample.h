@@ -12,7 +12,8 @@ struct SampleRequest {
   int64_t count = 64;
   std::string sampler = {};  // empty: the model's own
   Json sampler_options = Json::object();
-  int64_t steps = 0;  // 0: the model's own
+  std::string path = {};  // empty: the model's own
+  int64_t steps = 0;      // 0: the model's own
   uint64_t seed = 0;
   int64_t first = 0;  // number of the first sample: samples are numbered, and a number always gives
                       // the same sample
@@ -34,9 +35,9 @@ struct Frame {
 struct SampleResult {
   Tensor x;  // [count, ...] float32 on the CPU, in data space
   std::vector<Frame>
-      trajectory;           // `frames` of them, noise first (whose x0 is the first prediction)
-  int64_t evaluations = 0;  // of the network, per sample
-  std::string sampler;      // what was used where the request left it open
+      trajectory;             // `frames` of them, noise first (whose x0 is the first prediction)
+  int64_t evaluations = 0;    // of the network, per sample
+  std::string sampler, path;  // what was used where the request left it open
   int64_t steps = 0;
   double guidance = 1;
   double seconds = 0;

@@ -84,9 +84,11 @@ Schedule cosine(double t_min, double t_max) {
 Schedule edm(double sigma_min, double sigma_max) {
   // Karras et al. 2022 (arXiv:2206.00364), table 1: t is sigma.
   check_sigmas("edm", sigma_min, sigma_max);
-  return continuous("edm", sigma_min, sigma_max, sigma_max, [](double t) {
+  Schedule schedule = continuous("edm", sigma_min, sigma_max, sigma_max, [](double t) {
     return Level{t, 1, t, 0, 1};
   });
+  schedule.even_in_t = false;
+  return schedule;
 }
 
 Schedule flow(double t_min) {

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <memory>
 
 #include "tweedie/base/error.h"
+#include "tweedie/base/fields.h"
 
 namespace tweedie {
 namespace {
@@ -39,6 +41,18 @@ std::vector<double> karras_log_ratios(const Schedule& schedule, int64_t steps, d
   return out;
 }
 
+/// Even steps of t from t_max, the last one a step above t_min, then `clean`.
+Path time_path(const Schedule& schedule, int64_t steps) {
+  Path path;
+  const double range = schedule.t_max - schedule.t_min;
+  for (int64_t k = 0; k < steps; ++k)
+    path.push_back(
+        schedule.at(schedule.t_max - range * static_cast<double>(k) / static_cast<double>(steps)));
+  path.push_back(clean);
+  path.between = curve_of(schedule);
+  return path;
+}
+
 /// a / b rounded to whole numbers without floating point, halves up.
 int64_t rounded_quotient(int64_t a, int64_t b) { return (2 * a + b) / (2 * b); }
 
@@ -57,6 +71,7 @@ Path path_through(const Schedule& chain, const std::vector<int64_t>& steps) {
   }
   check(!path.empty(), "path: needs at least one step");
   path.push_back(clean);
+  path.between = curve_of(chain);
   return path;
 }
 
@@ -106,13 +121,8 @@ Path chain_path(const Schedule& chain) { return sampling_path(chain, chain.steps
 Path sampling_path(const Schedule& schedule, int64_t steps) {
   check_steps(schedule, steps);
   if (schedule.steps > 0) return path_through(schedule, trailing_steps(schedule.steps, steps));
-  Path path;
-  const double range = schedule.t_max - schedule.t_min;
-  for (int64_t k = 0; k < steps; ++k)
-    path.push_back(
-        schedule.at(schedule.t_max - range * static_cast<double>(k) / static_cast<double>(steps)));
-  path.push_back(clean);
-  return path;
+  if (!schedule.even_in_t) return karras_path(schedule, steps);
+  return time_path(schedule, steps);
 }
 
 Path bound_path(const Schedule& schedule, int64_t steps) {
@@ -122,11 +132,13 @@ Path bound_path(const Schedule& schedule, int64_t steps) {
     return path;
   }
   check_steps(schedule, steps);
+  if (!schedule.even_in_t) return log_snr_path(schedule, steps + 1);
   Path path;
   const double range = schedule.t_max - schedule.t_min;
   for (int64_t k = steps; k >= 0; --k)
     path.push_back(
         schedule.at(schedule.t_min + range * static_cast<double>(k) / static_cast<double>(steps)));
+  path.between = curve_of(schedule);
   return path;
 }
 
@@ -141,6 +153,15 @@ double time_of_log_snr(const Schedule& schedule, double wanted) {
   return 0.5 * (low + high);
 }
 
+Curve curve_of(const Schedule& schedule) {
+  if (schedule.steps > 0)  // its interpolation is made at the first call: few solvers need it
+    return [chain = schedule, curve = std::make_shared<Curve>()](double wanted) {
+      if (!*curve) *curve = curve_of(interpolated(chain));
+      return (*curve)(wanted);
+    };
+  return [schedule](double wanted) { return schedule.at(time_of_log_snr(schedule, wanted)); };
+}
+
 Path log_snr_path(const Schedule& schedule, int64_t steps) {
   check(steps >= 2, "log_snr_path: needs at least 2 levels, got ", steps);
   check(schedule.steps == 0, "log_snr_path: ", schedule.name,
@@ -150,10 +171,10 @@ Path log_snr_path(const Schedule& schedule, int64_t steps) {
         " ends in pure noise, where log-SNR is infinite; lower t_max");
   const double first = log_snr(noise), last = log_snr(data);
   Path path{noise};
+  path.between = curve_of(schedule);
   for (int64_t k = 1; k + 1 < steps; ++k)
-    path.push_back(
-        schedule.at(time_of_log_snr(schedule, first + (last - first) * static_cast<double>(k) /
-                                                          static_cast<double>(steps - 1))));
+    path.push_back(path.between(first + (last - first) * static_cast<double>(k) /
+                                            static_cast<double>(steps - 1)));
   path.push_back(data);
   return path;
 }
@@ -162,11 +183,39 @@ Path karras_path(const Schedule& schedule, int64_t steps, double rho) {
   if (schedule.steps > 0) return path_through(schedule, karras_steps(schedule, steps, rho));
   check_steps(schedule, steps);
   Path path;
+  path.between = curve_of(schedule);
   for (const double log_ratio : karras_log_ratios(schedule, steps, rho))
-    path.push_back(path.empty() ? schedule.at(schedule.t_max)
-                                : schedule.at(time_of_log_snr(schedule, -2 * log_ratio)));
+    path.push_back(path.empty() ? schedule.at(schedule.t_max) : path.between(-2 * log_ratio));
   path.push_back(clean);
   return path;
+}
+
+std::vector<std::string> path_names() {
+  return {"auto", "trailing", "leading", "linspace", "time", "karras", "log-snr"};
+}
+
+Path named_path(const std::string& name, const Schedule& schedule, int64_t steps) {
+  const bool chain = schedule.steps > 0;
+  if (name == "auto") return sampling_path(schedule, steps);
+  if (name == "karras") return karras_path(schedule, steps);
+  if (name == "log-snr") {
+    if (steps < 2) return sampling_path(schedule, steps);
+    Path path = log_snr_path(chain ? interpolated(schedule) : schedule, steps);
+    path.push_back(clean);
+    return path;
+  }
+  if (name == "time") {
+    check(!chain, "path 'time': ", schedule.name, " is a chain; use trailing");
+    check_steps(schedule, steps);
+    return time_path(schedule, steps);
+  }
+  const std::vector<std::string> known = path_names();
+  check(std::find(known.begin(), known.end(), name) != known.end(), "unknown path '", name, "'",
+        suggestion(name, known));
+  check(chain, "path '", name, "': ", schedule.name, " is continuous; use time, karras or log-snr");
+  return path_through(schedule, name == "trailing"  ? trailing_steps(schedule.steps, steps)
+                                : name == "leading" ? leading_steps(schedule.steps, steps)
+                                                    : linspace_steps(schedule.steps, steps));
 }
 
 }  // namespace tweedie

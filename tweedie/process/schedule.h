@@ -16,6 +16,7 @@ struct Schedule {
   double prior_std = 1;  // p(x at t_max) = N(0, prior_std^2 I)
   int64_t steps = 0;     // 0: continuous; T: only t = i/T, i = 0..T, exists (0 is clean)
   std::function<Level(double t)> at;  // throws Error off the range or off the chain
+  bool even_in_t = true;  // whether equal steps of t make a sensible path; not where t is sigma
   std::vector<std::string> warnings;  // what validation found, for the user to read
 };
 

@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include "tests/model/gaussian.h"
+#include "tests/model/moments.h"
 #include "tests/model/no_noise.h"
 #include "tweedie/base/error.h"
 #include "tweedie/samplers/ddim.h"
@@ -19,28 +20,6 @@ Prediction mixture(const Tensor& x_t, Levels levels, const Condition&) {
       levels, [](const Level& l) { return 0.04 * l.alpha * l.alpha + l.sigma * l.sigma; }, x_t);
   const Tensor centre = at::tanh(alpha * x_t / var);
   return {centre + 0.04 * alpha / var * (x_t - alpha * centre), {}};
-}
-
-struct Moments {
-  double mean, var;
-};
-
-/// Mean and variance of what a sampler makes of N(mean, var) with a linear denoiser.  Its result is
-/// a linear function of the start and of each step's noise, so one example for each gives the exact
-/// answer with no sampling.
-Moments moments_of(const Sampler& sampler, const Denoiser& denoiser, const Path& path) {
-  const int64_t steps = static_cast<int64_t>(path.size()) - 1;
-  const Level& end = path.front();
-  Tensor start = at::full({steps + 2, 1}, end.alpha * kMean, f64());
-  start[1] += std::sqrt(marginal_var(end));
-  auto call = std::make_shared<int64_t>(0);
-  const Noise one_each = [call](const Tensor& like, const Level&, const Level&) {
-    Tensor noise = at::zeros_like(like);
-    noise[2 + (*call)++] = 1;
-    return noise;
-  };
-  const Tensor out = sampler(denoiser, start, path, {}, one_each, {});
-  return {out[0].item<double>(), (out - out[0]).square().sum().item<double>()};
 }
 
 Tensor draws(std::vector<int64_t> samples) {

@@ -159,9 +159,8 @@ Json to_json(T options) {
 
 /// One line a field: name, default, what it does; for `--help` and `tweedie list`.
 template <HasFields T>
-std::string fields_help(const std::string& indent) {
+std::string fields_help(const std::string& indent, T options = {}) {
   std::string out;
-  T options;
   options.fields([&](const char* name, auto& field, const char* what) {
     if constexpr (!HasFields<std::remove_reference_t<decltype(field)>>)
       out += indent + name + " = " + Json(field).dump() + "  " + what + "\n";

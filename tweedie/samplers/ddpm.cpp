@@ -2,10 +2,9 @@
 
 #include <cmath>
 
-#include <torch/utils.h>
-
 #include "tweedie/base/error.h"
 #include "tweedie/process/posterior.h"
+#include "tweedie/samplers/walk.h"
 
 namespace tweedie {
 namespace {
@@ -29,23 +28,20 @@ Sampler ddpm(DdpmOptions options) {
         "large here");
   return [options](const Denoiser& denoiser, Tensor x, const Path& path, const Condition& condition,
                    const Noise& noise, const Observer& observe) {
-    const torch::NoGradGuard no_grad;
-    for (size_t i = 0; i + 1 < path.size(); ++i) {
-      const Level &t = path[i], &s = path[i + 1];
-      Prediction prediction = denoiser(x, t, condition);
-      if (options.clip) prediction.x0 = prediction.x0.clamp(-1, 1);
-      const Posterior q = posterior(s, t);
-      Tensor next = q.c_x * x + q.c_x0 * prediction.x0;
-      if (s.sigma > 0) {
-        const Tensor log_variance = reverse_log_variance(
-            prediction, x, s, t, resolve(options.variance, prediction), options.x0_variance);
-        next = next + (0.5 * log_variance).exp() * noise(x, t, s);
-      }
-      x = next;
-      check_finite(x, "ddpm", static_cast<int64_t>(i), t);
-      if (observe) observe({static_cast<int64_t>(i), t, s, x, prediction.x0});
-    }
-    return x;
+    return walk("ddpm", x, path, observe,
+                [&](const Tensor& state, const Level& t, const Level& s, int64_t) {
+                  Prediction prediction = denoiser(state, t, condition);
+                  if (options.clip) prediction.x0 = prediction.x0.clamp(-1, 1);
+                  const Posterior q = posterior(s, t);
+                  Tensor next = (q.c_x * state).add_(prediction.x0, q.c_x0);
+                  if (s.sigma > 0) {
+                    const Tensor log_variance = reverse_log_variance(
+                        prediction, state, s, t, resolve(options.variance, prediction),
+                        options.x0_variance);
+                    next.addcmul_((0.5 * log_variance).exp(), noise(state, t, s));
+                  }
+                  return Stepped{next, prediction.x0};
+                });
   };
 }
 

@@ -1,0 +1,166 @@
+// What every sampler of the registry keeps to, and what the new ones refuse.
+#include <doctest/doctest.h>
+
+#include "tests/model/no_noise.h"
+#include "tests/samplers/drawn.h"
+
+using namespace tweedie;
+using namespace tweedie::testing;
+
+namespace {
+
+/// N evaluations as a sampler's facts say them: "2 N - 1" at N.
+int64_t evaluations_of(const std::string& facts, int64_t steps) {
+  if (facts == "N") return steps;
+  if (facts == "N + 1") return steps + (steps > 1 ? 1 : 0);  // no step to correct before data
+  if (facts == "N + 9") return steps + 3 * std::min<int64_t>(3, steps - 1);
+  if (facts == "2 N - 1") return 2 * steps - 1;
+  if (facts == "3 N - 2") return 3 * steps - 2;
+  if (facts == "2 N") return 2 * steps;
+  if (facts == "6 N") return 6 * steps;
+  FAIL("unknown facts: ", facts);
+  return 0;
+}
+
+}  // namespace
+
+TEST_CASE("every sampler makes the evaluations that the list says, for any number of steps") {
+  for (const auto& [name, entry] : registry().samplers) {
+    if (entry.facts.evaluations.find('N') == std::string::npos) continue;  // chooses its own
+    for (const int64_t steps : {1, 2, 3, 7, 20}) {
+      CAPTURE(name);
+      CAPTURE(steps);
+      int64_t evaluations = 0;
+      const Denoiser counted = [&](const Tensor& x, Levels levels, const Condition& condition) {
+        ++evaluations;
+        return mixture_denoiser(x, levels, condition);
+      };
+      const Path path = named_path(entry.facts.path, vp_linear(), steps);
+      const Tensor start = keyed_prior(5, {0, 1, 2}, {2}).to(at::kDouble);
+      const Tensor out = entry.make(without_clip(entry))(
+          counted, start, path, {}, entry.facts.stochastic ? noise_of({0, 1, 2}) : no_noise(), {});
+      CHECK(evaluations == evaluations_of(entry.facts.evaluations, steps));
+      CHECK(at::isfinite(out).all().item<bool>());
+    }
+  }
+}
+
+TEST_CASE("a sample of any sampler does not depend on its batch") {
+  for (const auto& [name, entry] : registry().samplers) {
+    CAPTURE(name);
+    const Path path = named_path(entry.facts.path, vp_linear(0.1, 20, 1e-3), 6);
+    const Sampler sampler = entry.make(without_clip(entry));
+    std::vector<int64_t> many;
+    for (int64_t i = 0; i < 256; ++i) many.push_back(i);
+    const Tensor in_batch = drawn(sampler, path, many);
+    for (const int64_t i : {0, 100, 255})
+      CHECK(at::equal(in_batch[i], drawn(sampler, path, {i})[0]));
+  }
+}
+
+TEST_CASE("samplers that need no signal start from pure noise, the others say what to do") {
+  const Path path = named_path("auto", flow(), 12);
+  for (const char* name : {"ddim", "euler", "heun", "flow-heun", "dpm++2s", "dpm++2m", "dpm++3m",
+                           "unipc", "consistency"}) {
+    CAPTURE(name);
+    const SamplerEntry& entry = registry().samplers.at(name);
+    CHECK(at::isfinite(drawn(entry.make(without_clip(entry)), path, {1, 2})).all().item<bool>());
+  }
+  for (const char* name :
+       {"dpm-2", "deis", "lms", "dpm-adaptive", "euler-maruyama", "dpm++2m-sde"}) {
+    CAPTURE(name);
+    CHECK_THROWS_WITH_AS(drawn(registry().samplers.at(name).make(Json::object()), path, {1, 2}),
+                         doctest::Contains("no signal"), Error);
+  }
+}
+
+TEST_CASE("adaptive steps meet their tolerance, and a budget too small is said") {
+  const Path path = named_path("log-snr", edm(0.05, 20), 2);
+  const SamplerEntry& entry = registry().samplers.at("dpm-adaptive");
+  std::vector<int64_t> samples = {0, 1, 2, 3, 4, 5, 6, 7};
+  const Tensor exact = drawn(registry().samplers.at("dpm-3").make(Json::object()),
+                             named_path("log-snr", edm(0.05, 20), 400), samples);
+  double last = 1;
+  for (const double tolerance : {1e-2, 1e-4, 1e-6}) {
+    const Tensor out = drawn(entry.make({{"rtol", tolerance}, {"atol", tolerance}}), path, samples);
+    const double error = distance(out, exact);
+    CHECK(error <= 20 * tolerance);
+    CHECK(error < last);
+    last = error;
+  }
+  CHECK_THROWS_WITH_AS(
+      drawn(entry.make({{"rtol", 1e-9}, {"atol", 1e-9}, {"max_evaluations", 50}}), path, samples),
+      doctest::Contains("raise rtol"), Error);
+}
+
+TEST_CASE("Langevin dynamics of step h leave N(0, 1) with variance 1 / (1 - h / 2)") {
+  // At one level of unit noise around data at 0, taken a thousand times.
+  const double h = 0.2;
+  const Level level{1, 1, 1, 0, 1};
+  const Denoiser zero = [](const Tensor& x, Levels, const Condition&) {
+    return Prediction{at::zeros_like(x), {}};
+  };
+  const Sampler sampler =
+      registry().samplers.at("annealed-langevin").make({{"corrections", 1}, {"step", h}});
+  // The state is linear in its start and its draws, of which each has its own example.
+  const int64_t rounds = 200;
+  Tensor x = at::zeros({rounds + 1, 1}, f64());
+  x[0] = 1;
+  int64_t call = 0;
+  const Noise each = [&](const Tensor& like, const Level&, const Level&) {
+    Tensor z = at::zeros_like(like);
+    z[1 + call++] = 1;
+    return z;
+  };
+  for (int64_t i = 0; i < rounds; ++i) x = sampler(zero, x, {level, level}, {}, each, {});
+  CHECK(x.square().sum().item<double>() == doctest::Approx(1 / (1 - h / 2)).epsilon(1e-10));
+}
+
+TEST_CASE("churn with the exact score leaves the marginals as they are, to first order") {
+  std::vector<int64_t> samples;
+  for (int64_t i = 0; i < 4000; ++i) samples.push_back(i);
+  const Path path = named_path("karras", edm(0.01, 50), 60);
+  const SamplerEntry& heun = registry().samplers.at("heun");
+  const Tensor still = drawn(heun.make(Json::object()), path, samples),
+               churned = drawn(heun.make({{"churn", 20}, {"churn_max", 40}}), path, samples);
+  CHECK(distance(still, churned) > 0.1);
+  CHECK(distance(still.mean(0), churned.mean(0)) <= 0.06);
+  CHECK(distance(still.var(0, false), churned.var(0, false)) <= 0.06);
+}
+
+TEST_CASE("samplers name a wrong option, what was expected and what is near") {
+  const auto made = [](const std::string& name, const Json& options) {
+    return registry().samplers.at(name).make(options);
+  };
+  for (const auto& [name, options, message] :
+       std::vector<std::tuple<std::string, Json, std::string>>{
+           {"heun", {{"clock", "ratioo"}}, "did you mean 'ratio'?"},
+           {"heun", {{"order", 3}}, "order 1 or 2"},
+           {"heun", {{"churns", 3}}, "did you mean 'churn'?"},
+           {"midpoint", {{"clock", "time"}}, "clock=ratio"},
+           {"dpm++2m", {{"form", "x1"}}, "did you mean 'x0'?"},
+           {"dpm++2m", {{"closure", "exakt"}}, "did you mean 'exact'?"},
+           {"dpm++2m", {{"order", 9}}, "order of 1 to 6"},
+           {"unipc", {{"corrector", 1}}, "2 predictions or more"},
+           {"dpm-3", {{"order", 4}}, "order of 1 to 3"},
+           {"dpm-3", {{"stages", "paths"}}, "did you mean 'path'?"},
+           {"dpm++sde", {{"order", 3}}, "order 2"},
+           {"lms", {{"order", 5}}, "order of 1 to 4"},
+           {"lms", {{"start", "lowr"}}, "did you mean 'lower'?"},
+           {"reverse-diffusion", {{"predictor", "ancestrel"}}, "did you mean 'ancestral'?"},
+           {"reverse-diffusion", {{"size", "big"}}, "unknown size"},
+           {"consistency", {{"fresh", 2}}, "[0, 1]"},
+           {"dpm-adaptive", {{"rtol", 0}}, "above 0"}}) {
+    CAPTURE(name);
+    CHECK_THROWS_WITH_AS(made(name, options), doctest::Contains(message.c_str()), Error);
+  }
+}
+
+TEST_CASE("solvers that choose levels say so where the path does not know its schedule") {
+  const Path by_hand = {edm().at(20), edm().at(5), edm().at(1)};
+  for (const char* name : {"dpm-2", "dpm-adaptive", "midpoint", "pndm"})
+    CHECK_THROWS_WITH_AS(drawn(registry().samplers.at(name).make(Json::object()), by_hand, {0}),
+                         doctest::Contains("does not know"), Error);
+  CHECK_THROWS_WITH_AS(drawn(registry().samplers.at("heun").make({{"churn", 5}}), by_hand, {0}),
+                       doctest::Contains("does not know"), Error);
+}

@@ -1,0 +1,174 @@
+#include "tweedie/samplers/dpm_adaptive.h"
+
+#include <cmath>
+
+#include <torch/utils.h>
+
+#include "tweedie/base/error.h"
+#include "tweedie/samplers/single_step.h"
+
+namespace tweedie {
+namespace {
+
+/// Söderlind's controller, with the smooth limiter 1 + atan(factor - 1).
+class StepSize {
+ public:
+  StepSize(const DpmAdaptiveOptions& options, double order)
+      : h(options.first_step),
+        weights_{(options.proportional + options.integral + options.derivative) / order,
+                 -(options.proportional + 2 * options.derivative) / order,
+                 options.derivative / order},
+        safety_(options.safety) {}
+
+  /// Whether the step that made this error is taken; sets h for the next trial.
+  bool accept(double error) {
+    const double inverse = 1 / (error + 1e-8);
+    if (first_) last_[0] = last_[1] = last_[2] = inverse;
+    first_ = false;
+    last_[0] = inverse;
+    double factor = 1;
+    for (int k = 0; k < 3; ++k) factor *= std::pow(last_[k], weights_[k]);
+    factor = 1 + std::atan(factor - 1);
+    const bool taken = factor >= safety_;
+    if (taken) {
+      last_[2] = last_[1];
+      last_[1] = last_[0];
+    }
+    h *= factor;
+    return taken;
+  }
+
+  double h;
+
+ private:
+  bool first_ = true;
+  double last_[3] = {0, 0, 0}, weights_[3], safety_;
+};
+
+/// Root mean square of each example's difference, in units of the tolerance.
+std::vector<double> errors_of(const SingleStep& step, const Tensor& before,
+                              const DpmAdaptiveOptions& options) {
+  const Tensor allowed = at::maximum(at::full_like(before, options.atol),
+                                     options.rtol * at::maximum(step.low.abs(), before.abs()));
+  const Tensor error =
+      ((step.low - step.high) / allowed).flatten(1).square().mean(1).sqrt().to(at::kDouble).cpu();
+  return {error.data_ptr<double>(), error.data_ptr<double>() + error.numel()};
+}
+
+/// The samples that are still on their way, and where they are.
+struct Travellers {
+  std::vector<int64_t> rows;
+  std::vector<Level> at;
+  std::vector<StepSize> control;
+  std::vector<int64_t> evaluations;
+};
+
+Condition rows_of(const Condition& condition, const Tensor& rows) {
+  Condition out = condition;
+  if (out.label.defined()) out.label = out.label.index_select(0, rows);
+  if (out.context.defined()) out.context = out.context.index_select(0, rows);
+  return out;
+}
+
+}  // namespace
+
+Sampler dpm_adaptive(DpmAdaptiveOptions options) {
+  check(options.order == 2 || options.order == 3, "dpm_adaptive: expected order 2 or 3, got ",
+        options.order);
+  check(options.rtol > 0 && options.atol > 0 && options.first_step > 0,
+        "dpm_adaptive: expected rtol, atol and first_step above 0, got ", options.rtol, ", ",
+        options.atol, " and ", options.first_step);
+  check(options.eta >= 0, "dpm_adaptive: expected eta >= 0, got ", options.eta);
+  const Form form = form_named(options.form, "dpm_adaptive");
+  return [=](const Denoiser& denoiser, Tensor x, const Path& path, const Condition& condition,
+             const Noise& noise, const Observer& observe) {
+    const torch::NoGradGuard no_grad;
+    check(bool(path.between), "dpm_adaptive: this path does not know its schedule");
+    const bool to_data = path.back().sigma == 0;
+    check(path.size() >= (to_data ? 3 : 2),
+          "dpm_adaptive: needs two noisy levels, the first and the last");
+    const Level end = to_data ? path[path.size() - 2] : path.back();
+    check(path.front().alpha > 0, "dpm_adaptive: cannot start at t = ", path.front().t,
+          ", which has no signal (alpha = 0); lower t_max");
+    const int64_t batch = x.size(0);
+    Tensor state = x.clone(), low = state.clone(), x0 = at::empty_like(state);
+    Travellers on;
+    for (int64_t i = 0; i < batch; ++i) {
+      on.rows.push_back(i);
+      on.at.push_back(path.front());
+      on.control.emplace_back(options, options.eta > 0 ? 1.5 : static_cast<double>(options.order));
+      on.evaluations.push_back(0);
+    }
+    int64_t index = 0;
+    while (!on.rows.empty()) {
+      const Tensor rows = at::tensor(on.rows, at::kLong).to(state.device());
+      std::vector<Level> to, down;
+      std::vector<std::vector<Level>> inner(static_cast<size_t>(options.order) - 1);
+      std::vector<double> added;
+      for (size_t i = 0; i < on.rows.size(); ++i) {
+        const double from = half_log_snr(on.at[i]), last = half_log_snr(end);
+        const double wanted = from + on.control[i].h;
+        to.push_back(wanted >= last ? end : path.between(2 * wanted));
+        AncestralSplit split = ancestral_split(on.at[i], to.back(), options.eta);
+        if (half_log_snr(split.down) > last)
+          split.down.sigma = split.down.alpha * end.sigma / end.alpha;
+        down.push_back(split.down);
+        added.push_back(std::sqrt(std::max(
+            0.0, to.back().sigma * to.back().sigma - split.down.sigma * split.down.sigma)));
+        const double step = half_log_snr(split.down) - from;
+        for (size_t k = 0; k < inner.size(); ++k) {
+          const double place = options.order == 2 ? 0.5 : static_cast<double>(k + 1) / 3;
+          inner[k].push_back(path.between(2 * (from + place * step)));
+        }
+        on.evaluations[i] += options.order;
+        check(on.evaluations[i] <= options.max_evaluations,
+              "dpm_adaptive: a sample needs more than ", options.max_evaluations,
+              " evaluations (it has come to t = ", on.at[i].t,
+              "); raise rtol, atol or max_evaluations");
+      }
+      const Condition some = rows_of(condition, rows);
+      const Evaluate evaluate = [&](const Tensor& at, Levels levels) {
+        return denoiser(at, levels, some).x0;
+      };
+      const Tensor before = state.index_select(0, rows), low_before = low.index_select(0, rows);
+      const SingleStep done =
+          take_single_step(evaluate, before, on.at, inner, down, form, Closure::half);
+      const std::vector<double> errors = errors_of(done, low_before, options);
+      // Every round draws for the whole batch, so that a sample's noise does not depend on the
+      // others.
+      const Tensor z = options.eta > 0 ? noise(state, on.at.front(), to.front()) : Tensor();
+      Travellers next;
+      const Level shown_from = on.at.front();
+      for (size_t i = 0; i < on.rows.size(); ++i) {
+        const int64_t row = on.rows[i], place = static_cast<int64_t>(i);
+        check(std::isfinite(errors[i]), "dpm_adaptive: the state is not finite after step ",
+              index + 1, " at t = ", on.at[i].t,
+              "; the model's weights may have diverged: use an earlier checkpoint");
+        if (on.control[i].accept(errors[i])) {
+          Tensor arrived = done.high[place];
+          if (added[i] > 0) arrived = arrived + added[i] * z[row];
+          state[row].copy_(arrived);
+          low[row].copy_(done.low[place]);
+          x0[row].copy_(done.x0[place]);
+          on.at[i] = to[i];
+          if (half_log_snr(to[i]) >= half_log_snr(end) - 1e-12) continue;
+        }
+        next.rows.push_back(row);
+        next.at.push_back(on.at[i]);
+        next.control.push_back(on.control[i]);
+        next.evaluations.push_back(on.evaluations[i]);
+      }
+      // What is shown is where the last of the samples is.
+      if (observe) observe({index, shown_from, next.at.empty() ? end : next.at.front(), state, x0});
+      ++index;
+      on = std::move(next);
+    }
+    if (!to_data) return state;
+    x0 = denoiser(state, end, condition).x0;
+    check_finite(x0, "dpm_adaptive", index, end);
+    if (observe) observe({index, end, path.back(), x0, x0});
+    return x0;
+  };
+}
+
+}  // namespace tweedie

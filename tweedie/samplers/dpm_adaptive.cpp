@@ -109,12 +109,10 @@ Sampler dpm_adaptive(DpmAdaptiveOptions options) {
         const double from = half_log_snr(on.at[i]), last = half_log_snr(end);
         const double wanted = from + on.control[i].h;
         to.push_back(wanted >= last ? end : path.between(2 * wanted));
-        AncestralSplit split = ancestral_split(on.at[i], to.back(), options.eta);
-        if (half_log_snr(split.down) > last)
-          split.down.sigma = split.down.alpha * end.sigma / end.alpha;
+        const AncestralSplit split =
+            ancestral_split(on.at[i], to.back(), options.eta, end.sigma / end.alpha);
         down.push_back(split.down);
-        added.push_back(std::sqrt(std::max(
-            0.0, to.back().sigma * to.back().sigma - split.down.sigma * split.down.sigma)));
+        added.push_back(split.std);
         const double step = half_log_snr(split.down) - from;
         for (size_t k = 0; k < inner.size(); ++k) {
           const double place = options.order == 2 ? 0.5 : static_cast<double>(k + 1) / 3;

@@ -13,6 +13,7 @@ struct RungeKuttaOptions {
   int64_t order = 2;
   std::string clock = "ratio";
   double stage = 1;
+  std::string inner = "even";
   double churn = 0, churn_min = 0, churn_max = std::numeric_limits<double>::max(), churn_noise = 1;
   template <class Visit>
   void fields(Visit&& visit) {
@@ -21,6 +22,9 @@ struct RungeKuttaOptions {
           "ratio: straight in sigma / alpha for x / alpha (EDM); time: straight in t for x (flow "
           "matching)");
     visit("stage", stage, "place of the second evaluation in the step: 1 Heun, 0.5 midpoint");
+    visit("inner", inner,
+          "even: a stage inside the step is placed in sigma / alpha; geometric: in its logarithm "
+          "(DPM2)");
     visit("churn", churn, "EDM's S_churn: noise that is added and removed again; 0: none");
     visit("churn_min", churn_min, "only where sigma / alpha is above");
     visit("churn_max", churn_max, "only where sigma / alpha is below");

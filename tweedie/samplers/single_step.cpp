@@ -61,12 +61,12 @@ std::vector<int64_t> orders_of(const SingleStepOptions& options, const Path& pat
 
 }  // namespace
 
-AncestralSplit ancestral_split(const Level& t, const Level& s, double eta) {
+AncestralSplit ancestral_split(const Level& t, const Level& s, double eta, double least) {
   if (eta == 0 || s.sigma == 0) return {s, 0};
-  const double std = std::min(s.sigma, eta * std::sqrt(posterior(s, t).var));
+  const double up = std::min(s.sigma, eta * std::sqrt(posterior(s, t).var));
   Level down = s;
-  down.sigma = std::sqrt(s.sigma * s.sigma - std * std);
-  return {down, std};
+  down.sigma = std::max(std::sqrt(s.sigma * s.sigma - up * up), std::min(s.sigma, least * s.alpha));
+  return {down, std::sqrt(s.sigma * s.sigma - down.sigma * down.sigma)};
 }
 
 SingleStep take_single_step(const Evaluate& evaluate, const Tensor& x, Levels t,
@@ -109,6 +109,8 @@ Sampler single_step(SingleStepOptions options) {
     const bool between = options.stages == "between";
     check(!between || path.between,
           "single_step: this path does not know the levels between its own; take stages=path");
+    // A path that stops at noise is not left below its end.
+    const double least = path.back().sigma / path.back().alpha;
     size_t at = 0;
     int64_t index = 0;
     for (const int64_t order : orders_of(options, path)) {
@@ -116,7 +118,7 @@ Sampler single_step(SingleStepOptions options) {
       check(end < path.size(), "single_step: the orders need more levels than the path's ",
             path.size());
       const Level &t = path[at], &s = path[end];
-      const AncestralSplit split = ancestral_split(t, s, options.eta);
+      const AncestralSplit split = ancestral_split(t, s, options.eta, least);
       std::vector<Level> inner;
       if (!between) {
         inner.assign(path.begin() + static_cast<int64_t>(at) + 1,

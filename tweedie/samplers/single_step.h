@@ -55,11 +55,11 @@ SingleStep take_single_step(const Evaluate& evaluate, const Tensor& x, Levels t,
                             Closure closure);
 
 /// Where a step goes before ancestral noise of standard deviation `std` takes it to s: eta = 1 is
-/// the whole posterior variance of DDIM's eq. 16.
+/// the whole posterior variance of DDIM's eq. 16.  It does not go below sigma / alpha = `least`.
 struct AncestralSplit {
   Level down;
   double std;
 };
-AncestralSplit ancestral_split(const Level& t, const Level& s, double eta);
+AncestralSplit ancestral_split(const Level& t, const Level& s, double eta, double least = 0);
 
 }  // namespace tweedie

@@ -88,7 +88,7 @@ std::map<std::string, SamplerEntry> named_samplers() {
       MultistepOptions{.order = 3},
       {"3", "N", no, "accuracy: 20 steps and more without guidance", "log-snr"});
   add("dpm++3m-customary", "DPM-Solver++(3M) as it is widespread, half of the curvature missing",
-      multistep, MultistepOptions{.order = 3, .closure = "customary"},
+      multistep, MultistepOptions{.order = 3, .closure = "half", .half_curvature = true},
       {"2", "N", no, "the same images as other programs", "log-snr"});
   add("dpm++2m-sde", "SDE-DPM-Solver++(2M)", multistep,
       MultistepOptions{.closure = "half", .eta = 1},

@@ -54,7 +54,7 @@ Sampler sampler_of(const std::string& name, const Arguments& args) {
                       .eta = eta,
                       .lower_final = false});
   check(name == "sample_dpmpp_3m_sde", "k-diffusion's ", name, " is not understood");
-  return multistep({.order = 3, .closure = "customary", .eta = eta, .lower_final = false});
+  return multistep({.order = 3, .half_curvature = true, .eta = eta, .lower_final = false});
 }
 
 std::vector<double> sigmas_of(const Json& settings) {

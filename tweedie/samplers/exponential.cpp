@@ -21,10 +21,11 @@ std::vector<double> moments_of_step(double scale, double h, double z, size_t cou
   return out;
 }
 
-void close(std::vector<double>& moments, Closure closure, double scale, double h) {
+void close(std::vector<double>& moments, Closure closure, double scale, double h,
+           bool half_curvature) {
   if (closure == Closure::half && moments.size() == 2) moments[1] = 0.5 * h * moments[0];
   if (closure == Closure::half_step && moments.size() == 2) moments[1] = 0.5 * h * h * scale;
-  if (closure == Closure::customary && moments.size() == 3) moments[2] *= 0.5;
+  if (half_curvature && moments.size() == 3) moments[2] *= 0.5;
 }
 
 }  // namespace
@@ -36,7 +37,7 @@ Form form_named(const std::string& name, const char* sampler) {
 }
 
 Closure closure_named(const std::string& name, const char* sampler) {
-  static const std::vector<std::string> names = {"exact", "half", "half_step", "customary"};
+  static const std::vector<std::string> names = {"exact", "half", "half_step"};
   const auto found = std::find(names.begin(), names.end(), name);
   check(found != names.end(), sampler, ": unknown closure '", name, "'", suggestion(name, names));
   return static_cast<Closure>(found - names.begin());
@@ -83,7 +84,8 @@ std::vector<double> weights_of_moments(const std::vector<double>& nodes,
 }
 
 StepWeights exponential_step(const Level& t, const Level& s, Form form,
-                             const std::vector<double>& nodes, Closure closure, double eta) {
+                             const std::vector<double>& nodes, Closure closure, double eta,
+                             bool half_curvature) {
   StepWeights out{0, std::vector<double>(nodes.size(), 0.0), 0};
   if (form == Form::eps) {
     check(t.alpha > 0, "a solver of the eps form cannot start at t = ", t.t,
@@ -112,7 +114,7 @@ StepWeights exponential_step(const Level& t, const Level& s, Form form,
   const double scale = (1 + eta) * (form == Form::x0 ? s.alpha : -s.sigma);
   std::vector<double> moments =
       moments_of_step(scale, h, form == Form::x0 ? -(1 + eta) * h : h, finite.size());
-  close(moments, closure, scale, h);
+  close(moments, closure, scale, h, half_curvature);
   const std::vector<double> weights = weights_of_moments(finite, moments);
   size_t next = 0;
   for (size_t j = 0; j < nodes.size(); ++j)

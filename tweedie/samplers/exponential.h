@@ -12,14 +12,12 @@ namespace tweedie {
 /// prediction", the ++ solvers) or the predicted eps.
 enum class Form { x0, eps };
 
-/// How the integral of the polynomial is closed.
+/// How the integral of a straight line through two predictions is closed.
 enum class Closure {
-  exact,      // every power integrated exactly
-  half,       // its slope as if it acted at half of the step: DPM-Solver's customary second order,
-              // UniPC's bh2
-  half_step,  // that, with the step for the integral of the kernel: UniPC's bh1
-  customary   // exact, but half of the curvature: the 3M of dpm-solver, k-diffusion and diffusers,
-              // which has order 2
+  exact,
+  half,      // as if its slope acted at half of the step: DPM-Solver's customary second order,
+             // UniPC's bh2
+  half_step  // that, with the step for the integral of the kernel: UniPC's bh1
 };
 
 // Their names in options.  Throw Error naming `sampler` on another.
@@ -41,7 +39,9 @@ double half_log_snr(const Level& level);
 /// belong to the half log-SNRs `nodes`, the first of them t's own.  Nodes at infinity, and all but
 /// the first where s is clean, get no weight.
 ///
-/// With h = lambda_s - lambda_t the solution is
+/// `half_curvature` leaves out half of the second derivative that three predictions give, as the
+/// third-order multistep solvers of dpm-solver, k-diffusion and diffusers do: it makes their
+/// order 2. With h = lambda_s - lambda_t the solution is
 ///   Form::x0:  sigma_s/sigma_t e^(-eta h) x_t + alpha_s (1 + eta) int_0^h e^(-(1 + eta)(h - u))
 ///   x0(u) du Form::eps: alpha_s/alpha_t x_t - sigma_s (1 + eta) int_0^h e^(h - u) eps(u) du.
 /// Lu et al. 2022 (arXiv:2206.00927), prop. 3.1; Lu et al. 2022 (arXiv:2211.01095), eq. 9; Xue et
@@ -49,7 +49,7 @@ double half_log_snr(const Level& level);
 /// alpha = 0.
 StepWeights exponential_step(const Level& t, const Level& s, Form form,
                              const std::vector<double>& nodes, Closure closure = Closure::exact,
-                             double eta = 0);
+                             double eta = 0, bool half_curvature = false);
 
 /// phi_1 .. phi_count at z: phi_k(z) = (phi_(k-1)(z) - 1/(k - 1)!) / z, phi_0 = e^z.
 std::vector<double> phi_functions(double z, size_t count);

@@ -69,15 +69,16 @@ Sampler multistep(MultistepOptions options) {
                     const int64_t used = std::min(options.corrector, last_order + 1);
                     std::vector<Known> known(history.begin() + 1, history.begin() + used);
                     known.push_back(history.front());
-                    state = combined(exponential_step(path[static_cast<size_t>(i - 1)], t, form,
-                                                      nodes_of(known), closure, options.eta),
-                                     start, known, z);
+                    state = combined(
+                        exponential_step(path[static_cast<size_t>(i - 1)], t, form, nodes_of(known),
+                                         closure, options.eta, options.half_curvature),
+                        start, known, z);
                   }
                   const int64_t order = order_of(options, i, steps);
                   const std::vector<Known> known(history.begin(), history.begin() + order);
                   const double eta = s.sigma > 0 ? options.eta : 0;
-                  const StepWeights weights =
-                      exponential_step(t, s, form, nodes_of(known), closure, eta);
+                  const StepWeights weights = exponential_step(t, s, form, nodes_of(known), closure,
+                                                               eta, options.half_curvature);
                   z = eta > 0 ? noise(state, t, s) : Tensor();
                   const Tensor next = combined(weights, state, known, z);
                   start = state;

@@ -14,6 +14,7 @@ struct MultistepOptions {
   int64_t order = 2;
   std::string form = "x0";
   std::string closure = "exact";
+  bool half_curvature = false;
   double eta = 0;
   int64_t corrector = 0;
   bool lower_final = true;
@@ -23,8 +24,10 @@ struct MultistepOptions {
     visit("order", order, "predictions that a step is made from, this one included");
     visit("form", form, "x0 or eps: what is taken for a polynomial in log-SNR");
     visit("closure", closure,
-          "exact; half: the customary second order, UniPC's bh2; half_step: bh1; customary: the "
-          "widespread third order, which has order 2");
+          "of two predictions: exact; half: the customary second order, UniPC's bh2; half_step: "
+          "bh1");
+    visit("half_curvature", half_curvature,
+          "of three predictions: the widespread third order, which has order 2");
     visit("eta", eta, "0: the flow; 1: the reverse SDE");
     visit("corrector", corrector,
           "predictions that correct a step once its end is known, that one included; 0: none");

@@ -6,6 +6,7 @@ Plan plan_samplers(const Json& row) {
   const std::string peer = row.at("peer");
   if (peer == "improved-diffusion" || peer == "guided-diffusion") return plan_improved_sampler(row);
   if (peer == "k-diffusion") return plan_kdiffusion_sampler(row);
+  if (peer == "edm") return plan_edm_sampler(row);
   const Json config = row.value("config", Json::object());
   const std::string scheduler = text_or_empty(config, "scheduler");
   if (peer == "diffusers" && (scheduler == "DDPMScheduler" || scheduler == "DDIMScheduler"))

@@ -116,7 +116,8 @@ std::map<std::string, SamplerEntry> named_samplers() {
       LinearMultistepOptions{.weights = "even", .start = "runge-kutta"},
       {"1, on even log-SNR 2", "N + 9", no, "old models made with it"});
   add("ipndm", "PLMS that starts with lower orders", linear_multistep,
-      LinearMultistepOptions{.weights = "even"}, {"1, on even log-SNR 2", "N", no, "10 to 20 steps"});
+      LinearMultistepOptions{.weights = "even"},
+      {"1, on even log-SNR 2", "N", no, "10 to 20 steps"});
 
   add("euler-maruyama", "Euler's method for the reverse SDE in t", reverse_sde,
       ReverseSdeOptions{.predictor = "euler-maruyama"},
@@ -127,7 +128,7 @@ std::map<std::string, SamplerEntry> named_samplers() {
       ReverseSdeOptions{.corrections = 1}, {"1", "2 N", yes, "score-matching models, 500 steps"});
   add("annealed-langevin", "Langevin dynamics at falling levels of noise (NCSN)", reverse_sde,
       ReverseSdeOptions{.predictor = "none", .corrections = 5, .size = "sigma"},
-      {"none", "6 N", yes, "score-matching models on edm and ve", "karras"});
+      {"none", "5 N + 1", yes, "score-matching models on edm and ve", "karras"});
   add("consistency", "jump to the data and add new noise", renoise, RenoiseOptions{},
       {"1", "N", yes, "distilled models: 1 to 8 steps"});
   return all;

@@ -1,4 +1,6 @@
 // Group A: EDM's discretisations and the tables of its wrappers for older networks.
+#include "edm_grids.h"
+
 #include <algorithm>
 #include <cmath>
 #include <numbers>
@@ -12,12 +14,10 @@ namespace tweedie::reference {
 namespace {
 
 // The defaults of generate.py and networks.py.
-constexpr int64_t kLength = 1000;                               // M
-constexpr double kMaxBeta = 1 - 0.001, kOffset = 0.008;         // 1 - C_1, C_2
-constexpr double kBetaMin = 0.1, kBetaMax = 20, kVpEnd = 1e-3;  // beta_d = 19.9, epsilon_s
-constexpr double kVpPreconditioner = 1e-5;                      // epsilon_t
-constexpr double kLeast = 0.002, kMost = 80, kIddpmMost = 81;   // sigma_min, sigma_max
-constexpr double kVeLeast = 0.02, kVeMost = 100;
+constexpr int64_t kLength = 1000;                        // M
+constexpr double kMaxBeta = 1 - 0.001, kOffset = 0.008;  // 1 - C_1, C_2
+constexpr double kBetaMin = 0.1, kBetaMax = 20;          // beta_d = 19.9
+constexpr double kVpPreconditioner = 1e-5;               // epsilon_t
 
 /// The cosine chain as EDM's iDDPM wrapper counts it: u_0 is the noisiest, u_M = 0.
 std::vector<double> falling(const Schedule& chain) {
@@ -27,9 +27,9 @@ std::vector<double> falling(const Schedule& chain) {
   return out;
 }
 
-/// The same chain as ablation_sampler computes it: its alpha_bar is taken in single precision
-/// (integers times a Python number), which moves the smallest levels by parts in a thousand.
-/// ATen's own sine, since another one rounds differently.
+/// The same chain as ablation_sampler computes it by default: its alpha_bar is taken in single
+/// precision (integers times a Python number), which moves the smallest levels by parts in a
+/// thousand.  ATen's own sine, since another one rounds differently.
 std::vector<double> single_precision_betas() {
   const auto alpha_bar = [](int64_t j) {
     const Tensor angle = at::scalar_tensor(j, at::kLong)
@@ -47,10 +47,10 @@ std::vector<double> single_precision_betas() {
   return betas;
 }
 
-std::vector<double> iddpm_ratios(int64_t steps, Checker& checker) {
-  checker.compatibility("EDM ablation_sampler: iddpm levels from alpha_bar in single precision");
-  std::vector<double> levels = falling(chain_from_betas("iddpm", single_precision_betas()));
-  std::erase_if(levels, [](double u) { return u < kLeast || u > kIddpmMost; });
+std::vector<double> iddpm_ratios(const std::vector<double>& betas, int64_t steps) {
+  std::vector<double> levels = falling(chain_from_betas("iddpm", betas));
+  const EdmRange range = edm_range("iddpm");
+  std::erase_if(levels, [&](double u) { return u < range.least || u > range.most; });
   const double stride = static_cast<double>(levels.size() - 1) / static_cast<double>(steps - 1);
   std::vector<double> out;
   for (int64_t k = 0; k < steps; ++k)
@@ -58,13 +58,12 @@ std::vector<double> iddpm_ratios(int64_t steps, Checker& checker) {
   return out;
 }
 
-std::vector<double> discretisation(const std::string& name, int64_t steps, Checker& checker) {
-  if (name == "edm" || name == "edm_sampler") return karras_ratios(kLeast, kMost, steps);
-  if (name == "vp")
-    return noise_ratios(bound_path(vp_linear(kBetaMin, kBetaMax, kVpEnd), steps - 1));
-  if (name == "ve") return exponential_ratios(kVeLeast, kVeMost, steps);
-  check(name == "iddpm", "the discretisation '", name, "' is not understood");
-  return iddpm_ratios(steps, checker);
+/// Rounded as the peer's ordinary run does; its samplers' cases were run in double precision.
+std::vector<double> default_ratios(const std::string& discretisation, int64_t steps,
+                                   Checker& checker) {
+  if (discretisation != "iddpm") return edm_ratios(discretisation, steps);
+  checker.compatibility("EDM ablation_sampler: iddpm levels from alpha_bar in single precision");
+  return iddpm_ratios(single_precision_betas(), steps);
 }
 
 /// iDDPMPrecond: its table, and the nearest level to a noise.
@@ -106,6 +105,24 @@ void check_vp_wrapper(const std::string& what, const std::string& name, const Ca
 
 }  // namespace
 
+EdmRange edm_range(const std::string& discretisation) {
+  if (discretisation == "edm" || discretisation == "edm_sampler") return {0.002, 80};
+  if (discretisation == "ve") return {0.02, 100};
+  if (discretisation == "iddpm") return {0.002, 81};
+  check(discretisation == "vp", "the discretisation '", discretisation, "' is not understood");
+  const Schedule vp = vp_linear(kBetaMin, kBetaMax, kEdmFirstTime);
+  return {noise_ratio(vp.at(kEdmFirstTime)), noise_ratio(vp.at(1))};
+}
+
+std::vector<double> edm_ratios(const std::string& discretisation, int64_t steps) {
+  const EdmRange range = edm_range(discretisation);
+  if (discretisation == "iddpm") return iddpm_ratios(cosine_betas(kLength, kMaxBeta), steps);
+  if (discretisation == "vp")
+    return noise_ratios(bound_path(vp_linear(kBetaMin, kBetaMax, kEdmFirstTime), steps - 1));
+  if (discretisation == "ve") return exponential_ratios(range.least, range.most, steps);
+  return karras_ratios(range.least, range.most, steps);
+}
+
 void check_edm_discretisations(const Case& the_case, Checker& checker) {
   check_known_keys(the_case.config, {"num_steps", "others"}, "config");
   const std::string others = the_case.config.value("others", std::string("defaults"));
@@ -124,7 +141,7 @@ void check_edm_discretisations(const Case& the_case, Checker& checker) {
     // scaling ("<schedule>-<scaling>"), which change neither.
     check(parts.size() >= 3 && (parts.back() == "sigmas" || parts.back() == "sigmas_seen_by_net"),
           "tensor '", name, "' is not understood");
-    checker.compare(name, to_tensor(discretisation(parts[0], number_in(parts[1]), checker)));
+    checker.compare(name, to_tensor(default_ratios(parts[0], number_in(parts[1]), checker)));
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include "forward_cases.h"
 #include "peer_tables.h"
+#include "score_sde_process.h"
 #include "tweedie/base/error.h"
 #include "tweedie/process/posterior.h"
 #include "tweedie/process/sde.h"
@@ -12,53 +13,12 @@
 namespace tweedie::reference {
 namespace {
 
-/// One of the peer's SDEs: its levels at t, and its own discretisation where it has one.
-struct Sde {
-  Schedule schedule;
-  int64_t steps;                                        // N
-  std::function<Level(int64_t i)> discrete;             // i-th of `steps` levels; -1: before them
-  std::function<std::vector<double>()> discrete_table;  // discrete_betas or discrete_sigmas
-};
-
-Sde sde_of(const Json& config) {
-  check_known_keys(config, {"sde", "N", "beta_min", "beta_max", "sigma_min", "sigma_max"},
-                   "config");
-  const std::string name = config.value("sde", std::string("(none)"));
-  Sde out;
-  out.steps = static_cast<int64_t>(number_of(config, "N"));
-  const double n = static_cast<double>(out.steps);
-  if (name == "vesde") {
-    const double least = number_of(config, "sigma_min"), most = number_of(config, "sigma_max");
-    out.schedule = ve(least, most);
-    out.discrete = [process = out.schedule, n](int64_t i) {
-      return i < 0 ? clean : process.at(static_cast<double>(i) / (n - 1));
-    };
-    out.discrete_table = [discrete = out.discrete, steps = out.steps] {
-      std::vector<double> sigmas;
-      for (int64_t i = 0; i < steps; ++i) sigmas.push_back(discrete(i).sigma);
-      return sigmas;
-    };
-    return out;
-  }
-  check(name == "vpsde" || name == "subvpsde", "sde '", name, "' is not understood");
-  const double first = number_of(config, "beta_min"), last = number_of(config, "beta_max");
-  // The peer evaluates t = 0 too, where noise without derivative begins: a limit for us.
-  out.schedule = name == "vpsde" ? vp_linear(first, last, 1e-300) : sub_vp(first, last, 1e-300);
-  if (name == "subvpsde") return out;
-  const std::vector<double> betas = linear_betas(out.steps, first / n, last / n);
-  out.discrete = [chain = chain_from_betas("vp", betas)](int64_t i) {
-    return step_level(chain, i + 1);
-  };
-  out.discrete_table = [betas] { return betas; };
-  return out;
-}
-
 /// x_{i+1} = x_i + f x_i + G z for each example.
 struct Steps {
   std::vector<double> f, G;
 };
 
-Steps continuous_steps(const Sde& sde, const std::vector<double>& times) {
+Steps continuous_steps(const SongSde& sde, const std::vector<double>& times) {
   Steps out;
   for (const double t : times) {
     const ForwardSde at = forward_sde(sde.schedule.at(std::max(t, sde.schedule.t_min)));
@@ -70,7 +30,7 @@ Steps continuous_steps(const Sde& sde, const std::vector<double>& times) {
 
 /// `discretize`: q(x_{i+1} | x_i) between neighbouring levels, or Euler and Maruyama's where the
 /// peer has no levels.
-Steps discrete_steps(const Sde& sde, const std::vector<double>& times) {
+Steps discrete_steps(const SongSde& sde, const std::vector<double>& times) {
   const double n = static_cast<double>(sde.steps);
   Steps out = continuous_steps(sde, times);
   for (size_t k = 0; k < times.size(); ++k) {
@@ -79,7 +39,7 @@ Steps discrete_steps(const Sde& sde, const std::vector<double>& times) {
       out.G[k] /= std::sqrt(n);
       continue;
     }
-    const int64_t i = static_cast<int64_t>(times[k] * (n - 1));
+    const int64_t i = sde.index_of(times[k]);
     const Level s = sde.discrete(i - 1), t = sde.discrete(i);
     out.f[k] = t.alpha / s.alpha - 1;
     // From nothing to the first level of VE: its own variance.
@@ -118,7 +78,9 @@ Tensor prior_log_density(const Schedule& schedule, const Tensor& x) {
 }  // namespace
 
 void check_score_sde(const Case& the_case, Checker& checker) {
-  const Sde sde = sde_of(the_case.config);
+  check_known_keys(the_case.config, {"sde", "N", "beta_min", "beta_max", "sigma_min", "sigma_max"},
+                   "config");
+  const SongSde sde = song_sde(the_case.config);
   const Tensor& x = the_case.tensor("x");
   const std::vector<double> times = to_doubles(the_case.tensor("t"));
   std::vector<Level> levels;

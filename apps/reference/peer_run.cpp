@@ -15,6 +15,10 @@ std::pair<Tensor, Tensor> answer(const Mixture& mixture, const std::string& pred
   if (prediction == "denoised" || prediction == "sample") return {x0, x0};
   const Tensor eps = eps_from_x0(x, x0, level);
   if (prediction == "epsilon") return {eps, (x - level.sigma * eps) / level.alpha};
+  if (prediction == "score") {
+    const Tensor score = -eps / level.sigma;
+    return {score, (x + level.sigma * level.sigma * score) / level.alpha};
+  }
   if (prediction == "flow_prediction") {
     const Tensor velocity = eps - x0;
     return {velocity, x - level.sigma * velocity};
@@ -28,7 +32,7 @@ std::pair<Tensor, Tensor> answer(const Mixture& mixture, const std::string& pred
 }  // namespace
 
 Denoiser exact_denoiser(const Mixture& mixture, NetworkView view, Evaluations* into) {
-  return [=](const Tensor& x, Levels levels, const Condition&) {
+  const Denoiser network = [=](const Tensor& x, Levels levels, const Condition&) {
     check(levels.size() == 1, "the exact denoiser of a pack has one level for the batch");
     Level level = levels.front();
     if (view.sigma_seen) level.sigma = view.sigma_seen(level);
@@ -45,6 +49,7 @@ Denoiser exact_denoiser(const Mixture& mixture, NetworkView view, Evaluations* i
     into->level.push_back(level);
     return Prediction{x0, {}};
   };
+  return view.around ? view.around(network) : network;
 }
 
 StepDraws recorded_draws(const Case& the_case) {
@@ -66,6 +71,11 @@ StepDraws draws_in_order(const Case& the_case, double scale) {
 
 PeerRun run_peer(const Case& the_case, const NetworkView& view, const Sampler& sampler,
                  const Tensor& start, const Path& path, const StepDraws& draws) {
+  return run_peer(the_case, view, sampler, start, std::vector<Path>{path}, draws);
+}
+
+PeerRun run_peer(const Case& the_case, const NetworkView& view, const Sampler& sampler,
+                 const Tensor& start, const std::vector<Path>& paths, const StepDraws& draws) {
   PeerRun run;
   run.x.push_back(start);
   run.first.push_back(0);
@@ -82,7 +92,7 @@ PeerRun run_peer(const Case& the_case, const NetworkView& view, const Sampler& s
     ++step;
     k = 0;
   };
-  sampler(denoiser, start, path, {}, noise, observe);
+  for (const Path& path : paths) sampler(denoiser, run.x.back(), path, {}, noise, observe);
   return run;
 }
 

@@ -20,9 +20,10 @@ struct Evaluations {
 
 /// How a peer's network sees the state.
 struct NetworkView {
-  std::string prediction = "denoised";  // or sample, epsilon, v_prediction, flow_prediction
+  std::string prediction = "denoised";  // or sample, epsilon, score, v_prediction, flow_prediction
   bool scaled = false;  // the state is x_0 + sigma eps, the network's input that / hypot(1, sigma)
   std::function<double(const Level&)> sigma_seen = {};  // a wrapper may round sigma
+  std::function<Denoiser(Denoiser)> around = {};  // what makes our denoiser of the peer's network
 };
 
 /// The mixture's E[x_0 | x_t] by way of what the peer's network says; recorded in `into`.
@@ -43,6 +44,10 @@ StepDraws draws_in_order(const Case& the_case, double scale = 1);
 
 PeerRun run_peer(const Case& the_case, const NetworkView& view, const Sampler& sampler,
                  const Tensor& start, const Path& path, const StepDraws& draws);
+
+/// Over several paths, one after the other.
+PeerRun run_peer(const Case& the_case, const NetworkView& view, const Sampler& sampler,
+                 const Tensor& start, const std::vector<Path>& paths, const StepDraws& draws);
 
 /// Compares whatever the case has of x, x_final, pred_x0 and the network's calls.
 void compare_run(const Case& the_case, Checker& checker, const PeerRun& run);

@@ -9,6 +9,8 @@ namespace tweedie::reference {
 Plan plan_improved_sampler(const Json& row);  // improved-diffusion and guided-diffusion
 Plan plan_kdiffusion_sampler(const Json& row);
 Plan plan_dpm_solver_sampler(const Json& row);
+Plan plan_edm_sampler(const Json& row);
+Plan plan_score_sde_sampler(const Json& row);
 Plan plan_diffusers_sampler(const Json& row);  // diffusers' DDPMScheduler and DDIMScheduler
 
 }  // namespace tweedie::reference

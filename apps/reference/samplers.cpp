@@ -7,6 +7,8 @@ Plan plan_samplers(const Json& row) {
   if (peer == "improved-diffusion" || peer == "guided-diffusion") return plan_improved_sampler(row);
   if (peer == "k-diffusion") return plan_kdiffusion_sampler(row);
   if (peer == "dpm-solver") return plan_dpm_solver_sampler(row);
+  if (peer == "edm") return plan_edm_sampler(row);
+  if (peer == "score_sde") return plan_score_sde_sampler(row);
   const Json config = row.value("config", Json::object());
   const std::string scheduler = text_or_empty(config, "scheduler");
   if (peer == "diffusers" && (scheduler == "DDPMScheduler" || scheduler == "DDIMScheduler"))

@@ -17,7 +17,7 @@ int64_t evaluations_of(const std::string& facts, int64_t steps) {
   if (facts == "2 N - 1") return 2 * steps - 1;
   if (facts == "3 N - 2") return 3 * steps - 2;
   if (facts == "2 N") return 2 * steps;
-  if (facts == "6 N") return 6 * steps;
+  if (facts == "5 N + 1") return 5 * steps + 1;
   FAIL("unknown facts: ", facts);
   return 0;
 }
@@ -114,6 +114,27 @@ TEST_CASE("Langevin dynamics of step h leave N(0, 1) with variance 1 / (1 - h / 
   };
   for (int64_t i = 0; i < rounds; ++i) x = sampler(zero, x, {level, level}, {}, each, {});
   CHECK(x.square().sum().item<double>() == doctest::Approx(1 / (1 - h / 2)).epsilon(1e-10));
+}
+
+TEST_CASE("Langevin dynamics end in E[x_0 | x_t], or with noise_at_end in their last state") {
+  const Path path = {{1, 1, 2, 0, 1}, {0.5, 1, 1, 0, 1}, clean};
+  for (const bool stays : {false, true}) {
+    CAPTURE(stays);
+    int64_t evaluations = 0;
+    const Denoiser fives = [&](const Tensor& x, Levels, const Condition&) {
+      ++evaluations;
+      return Prediction{at::full_like(x, 5), {}};
+    };
+    const Noise noise = [](const Tensor& like, const Level&, const Level&) {
+      return at::ones_like(like);
+    };
+    const Sampler sampler = registry()
+                                .samplers.at("annealed-langevin")
+                                .make({{"corrections", 3}, {"noise_at_end", stays}});
+    const double out = sampler(fives, at::zeros({1, 1}, f64()), path, {}, noise, {}).item<double>();
+    CHECK(evaluations == (stays ? 6 : 7));
+    CHECK((out == 5) == !stays);
+  }
 }
 
 TEST_CASE("churn with the exact score leaves the marginals as they are, to first order") {

@@ -18,6 +18,11 @@ Tensor norms(const Tensor& x, bool over_batch) {
   return over_batch ? each.mean() : each;
 }
 
+/// Without a predictor the state stays, but for the last step to clean data.
+bool jumps_to_data(const ReverseSdeOptions& options, const Level& s) {
+  return options.predictor == "none" && s.sigma == 0 && !options.noise_at_end;
+}
+
 /// The mean after the predictor's step, and the standard deviation of its noise.
 struct Predicted {
   Tensor mean;
@@ -26,7 +31,7 @@ struct Predicted {
 
 Predicted predict(const ReverseSdeOptions& options, const Tensor& x, const Tensor& x0,
                   const Level& t, const Level& s) {
-  if (options.predictor == "none") return {s.sigma == 0 ? x0 : x, 0};
+  if (options.predictor == "none") return {jumps_to_data(options, s) ? x0 : x, 0};
   const Tensor score = score_from_x0(x, x0, t);
   const double share = options.flow ? 0.5 : 1;
   if (options.predictor == "euler-maruyama") {
@@ -75,13 +80,14 @@ Sampler reverse_sde(ReverseSdeOptions options) {
     const int64_t last = static_cast<int64_t>(path.size()) - 2;
     return walk("reverse_sde", x, path, observe,
                 [&](const Tensor& start, const Level& t, const Level& s, int64_t i) {
-                  Tensor state = start;
+                  Tensor state = start, x0;
                   for (int64_t k = 0; k < options.corrections; ++k) {
-                    const Tensor x0 = denoiser(state, t, condition).x0;
+                    x0 = denoiser(state, t, condition).x0;
                     state = corrected(options, state, score_from_x0(state, x0, t), t, s,
                                       noise(state, t, t));
                   }
-                  const Tensor x0 = denoiser(state, t, condition).x0;
+                  const bool asks = options.predictor != "none" || jumps_to_data(options, s);
+                  if (asks || options.corrections == 0) x0 = denoiser(state, t, condition).x0;
                   Predicted next = predict(options, state, x0, t, s);
                   if (!options.flow && next.std > 0 && (i < last || options.noise_at_end))
                     next.mean = next.mean + next.std * noise(state, t, s);

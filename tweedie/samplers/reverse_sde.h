@@ -28,7 +28,8 @@ struct ReverseSdeOptions {
     visit("size", size, "of a Langevin step h: snr, or sigma");
     visit("snr", snr, "size=snr: h = 2 a^2 (snr |noise| / |score|)^2, each sample's own norms");
     visit("step", step, "size=sigma: h = step a^2 sigma^2, as in NCSN");
-    visit("noise_at_end", noise_at_end, "keep the noise of the last step");
+    visit("noise_at_end", noise_at_end,
+          "keep the noise of the last step, and without a predictor its state");
   }
 };
 
@@ -36,10 +37,11 @@ struct ReverseSdeOptions {
 ///  - reverse-diffusion: x_s = (2 - a) x_t + v score + sqrt(v) z (their eq. 46);
 ///  - ancestral: x_s = (x_t + v score) / a + sqrt(posterior variance) z, or "large" sqrt(v) z;
 ///  - euler-maruyama: x_s = x_t + (f x_t - g^2 score)(s - t) + g sqrt(t - s) z;
-///  - none: x_s = x_t, and E[x_0 | x_t] at the step to clean data;
+///  - none: x_s = x_t, and E[x_0 | x_t] at the step to clean data unless noise_at_end;
 ///  - a correction: x + h score + sqrt(2 h) z, h in units of x^2.  Song & Ermon 2019
 ///    (arXiv:1907.05600), algorithm 1, whose alpha_i is 2 h.
-/// Evaluations: one a step for the predictor, one for each correction.
+/// Evaluations: one a step for the predictor, one for each correction; without a predictor the
+/// corrections', and one for E[x_0 | x_t].
 Sampler reverse_sde(ReverseSdeOptions options = {});
 
 }  // namespace tweedie

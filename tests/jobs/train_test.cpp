@@ -199,18 +199,37 @@ TEST_CASE("a learned variance needs an objective that trains it, and the other w
 }
 
 TEST_CASE("loss-aware draws resume to the bytes of an undisturbed run") {
-  const Scratch scratch;
-  RunConfig config = small_config();
-  config.schedule = {{"name", "cosine"}, {"steps", 2}};  // so few that every history fills at once
-  config.train.draw = "loss-aware";
-  config.train.steps = 12;
-  train_to(scratch / "whole", config);
-  int64_t asked = 0;
-  TrainHooks stop_early{.log = {}, .progress = {}, .interrupted = [&] { return ++asked == 7; }};
-  CHECK(train({.config = config, .out = scratch / "cut"}, builtin(), stop_early) ==
-        TrainEnd::interrupted);
-  const Json state = load_checkpoint(list_checkpoints(scratch / "cut").at(0)).state;
-  CHECK(state["level_sampler"].dump().size() > 100);
-  train_to(scratch / "cut", config, true);
-  CHECK(last_bytes(scratch / "whole") == last_bytes(scratch / "cut"));
+  // A chain so short, and batches so large, that every history fills before the interruption.
+  for (const auto& [schedule, batch] :
+       {std::pair{Json{{"name", "cosine"}, {"steps", 2}}, 8}, {Json{{"name", "vp"}}, 512}}) {
+    CAPTURE(schedule);
+    const Scratch scratch;
+    RunConfig config = small_config();
+    config.schedule = schedule;
+    config.train.draw = "loss-aware";
+    config.train.steps = 12;
+    config.train.batch = batch;
+    train_to(scratch / "whole", config);
+    int64_t asked = 0;
+    TrainHooks stop_early{.log = {}, .progress = {}, .interrupted = [&] { return ++asked == 7; }};
+    CHECK(train({.config = config, .out = scratch / "cut"}, builtin(), stop_early) ==
+          TrainEnd::interrupted);
+    const Json state = load_checkpoint(list_checkpoints(scratch / "cut").at(0)).state;
+    for (const Json& losses : state["level_sampler"]["losses"]) CHECK(losses.size() == 10);
+    train_to(scratch / "cut", config, true);
+    CHECK(last_bytes(scratch / "whole") == last_bytes(scratch / "cut"));
+  }
+}
+
+TEST_CASE("an eps loss on a process that ends in pure noise warns and names the way out") {
+  for (const auto& [objective, warned] : {std::pair{"simple", 1}, {"unweighted", 0}}) {
+    const Scratch scratch;
+    RunConfig config = small_config();
+    config.schedule = {{"name", "flow"}};
+    config.model["parameterisation"] = "velocity";
+    config.train.objective = objective;
+    Heard heard;
+    train({.config = config, .out = scratch / "run"}, builtin(), heard.hooks());
+    CHECK(heard.count("train.objective=unweighted") == warned);
+  }
 }

@@ -37,8 +37,9 @@ TEST_CASE("the tables name what the documentation names") {
                                  "log-snr-linear"});
   CHECK(names(named_parameterisations()) ==
         std::vector<std::string>{"eps", "x0", "v", "velocity", "score", "edm"});
-  CHECK(names(named_objectives()) ==
-        std::vector<std::string>{"simple", "vlb", "bound", "hybrid", "mixed", "min-snr", "edm"});
+  CHECK(names(named_objectives()) == std::vector<std::string>{"simple", "unweighted", "vlb",
+                                                              "likelihood", "bound", "hybrid",
+                                                              "mixed", "min-snr", "edm"});
 }
 
 TEST_CASE("every schedule is made without options, carries its name and has no warning") {

@@ -62,7 +62,7 @@ struct TrainConfig {
     visit("objective_options", objective_options, "the objective's own options");
     visit("draw", draw,
           "how a batch's levels are drawn: uniform, antithetic (evenly spread), stratified (one in "
-          "each part), or loss-aware (where the loss is large; chains)");
+          "each part), or loss-aware (where the loss is large)");
     visit("by_weight", by_weight,
           "draw levels in proportion to the objective's weight instead of weighing their loss");
     visit("ema", ema, "decay rates of the weight averages kept, a step");

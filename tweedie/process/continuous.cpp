@@ -91,11 +91,12 @@ Schedule edm(double sigma_min, double sigma_max) {
   return schedule;
 }
 
-Schedule flow(double t_min) {
+Schedule flow(double t_min, double t_max) {
   // Lipman et al. 2023 (arXiv:2210.02747), eq. 22 with sigma_min = 0, time running from data to
   // noise.
-  check(t_min > 0 && t_min < 1, "flow: expected t_min in (0, 1), got ", t_min);
-  return continuous("flow", t_min, 1, 1, [](double t) { return Level{t, 1 - t, t, -1, 1}; });
+  check(t_min > 0 && t_max <= 1, "flow: expected 0 < t_min and t_max <= 1, got ", t_min, " and ",
+        t_max);
+  return continuous("flow", t_min, t_max, 1, [](double t) { return Level{t, 1 - t, t, -1, 1}; });
 }
 
 Schedule log_snr_linear(double gamma_min, double gamma_max) {

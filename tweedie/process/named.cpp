@@ -89,10 +89,11 @@ struct CosineTimeOptions {
 };
 
 struct FlowOptions {
-  double t_min = 1e-4;
+  double t_min = 1e-4, t_max = 1;
   template <class Visit>
   void fields(Visit&& visit) {
     visit("t_min", t_min, "smallest time");
+    visit("t_max", t_max, "largest time; below 1 log-SNR is finite, which likelihood needs");
   }
 };
 
@@ -223,7 +224,7 @@ std::vector<Named<Schedule>> named_schedules() {
           "cosine-continuous", "continuous, alpha a cosine and sigma a sine of t",
           [](const CosineTimeOptions& o) { return cosine(o.t_min, o.t_max); }),
       row<Schedule, FlowOptions>("flow", "continuous, straight from data to noise (flow matching)",
-                                 [](const FlowOptions& o) { return flow(o.t_min); }),
+                                 [](const FlowOptions& o) { return flow(o.t_min, o.t_max); }),
       row<Schedule, LogSnrOptions>(
           "log-snr-linear",
           "continuous, variance preserving, log-SNR falls linearly (VDM): for likelihood",
@@ -255,8 +256,15 @@ std::vector<Named<MakeObjective>> named_objectives() {
           "simple", "L_simple: every step alike",
           [](const NoOptions&) -> MakeObjective { return simple_objective; }),
       row<MakeObjective, NoOptions>(
+          "unweighted",
+          "the network's own error: flow matching with velocity; for v where a chain ends in noise",
+          [](const NoOptions&) -> MakeObjective { return unweighted_objective; }),
+      row<MakeObjective, NoOptions>(
           "vlb", "the variational bound's diffusion part: best likelihood",
           [](const NoOptions&) -> MakeObjective { return vlb_objective; }),
+      row<MakeObjective, NoOptions>(
+          "likelihood", "vlb's mean with t drawn by its weight g^2/sigma^2: less noise (score SDE)",
+          [](const NoOptions&) -> MakeObjective { return likelihood_objective; }),
       row<MakeObjective, NoOptions>(
           "bound", "the whole bound of a chain, its decoder included, for any reverse variance",
           [](const NoOptions&) -> MakeObjective { return bound_objective; }),

@@ -206,10 +206,23 @@ class Training {
     const Schedule& schedule = model_.schedule;
     if (config_.train.draw == "loss-aware")
       loss_aware_.emplace(schedule.steps > 0 ? schedule.steps : kLossAwareParts);
+    if (model_.gamma) check_learned_schedule();
     if (config_.train.by_weight) objective_ = drawn_by_weight(objective_, schedule);
     if (objective_.kind == LossKind::error) return;
     chain_ = chain_path(schedule);
     decoder_ = decoder_named(decoder_name(model_, ""), data_.levels, model_.variance, chain_);
+  }
+
+  void check_learned_schedule() const {
+    check(objective_.name == "vlb",
+          "schedule.name=learned: is learned by the bound, got objective ", objective_.name,
+          "; set train.objective=vlb");
+    check(config_.model["parameterisation"] == "eps",
+          "schedule.name=learned: needs model.parameterisation=eps, got ",
+          config_.model["parameterisation"].dump());
+    check(config_.train.draw != "loss-aware" && !config_.train.by_weight,
+          "schedule.name=learned: spreads its levels itself; set train.draw=antithetic and "
+          "train.by_weight=false");
   }
 
   LevelDraws draws_of(int64_t step) const {
@@ -293,6 +306,12 @@ class Training {
   Tensor piece_loss(const Batch& piece, Levels levels, const Tensor& eps) {
     const PrecisionGuard guard(precision_, device_);
     Network& network = *model_.network;
+    if (model_.gamma) {
+      std::vector<double> t;
+      for (const Level& level : levels) t.push_back(level.t);
+      return learned_schedule_loss(network, *model_.gamma, piece,
+                                   torch::tensor(t, torch::kDouble).to(device_), eps, data_.levels);
+    }
     if (objective_.kind == LossKind::error)
       return denoising_loss(network, model_.parameterisation, objective_, piece, levels, eps);
     std::vector<int64_t> places;  // in the chain's path, which begins at step T
@@ -359,6 +378,7 @@ class Training {
     const bool bound = watch.held_out_every > 0 && step_ % watch.held_out_every == 0;
     const bool samples = watch.samples_every > 0 && step_ % watch.samples_every == 0;
     if (!bound && !samples) return;
+    if (model_.gamma) model_.schedule = frozen_schedule(model_.gamma->table());
     model_.network->eval();
     if (samples) write_sample_grid(model_, registry_, request_.out, step_, "raw");
     const std::vector<double>& rates = config_.train.ema;
@@ -395,6 +415,7 @@ class Training {
     if (loss_aware_) state_.level_sampler = loss_aware_->state();
     checkpoint.state = to_json(state_);
     checkpoint.tensors = optimiser_->tensors();
+    if (model_.gamma) checkpoint.tensors[kScheduleTable] = model_.gamma->table();
     save_checkpoint(request_.out, checkpoint, config_.checkpoint.keep);
     if (request_.budget_seconds > 0) write_seconds_spent(request_.out, seconds_spent());
     return true;

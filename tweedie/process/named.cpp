@@ -229,6 +229,15 @@ std::vector<Named<Schedule>> named_schedules() {
           "log-snr-linear",
           "continuous, variance preserving, log-SNR falls linearly (VDM): for likelihood",
           [](const LogSnrOptions& o) { return log_snr_linear(o.gamma_min, o.gamma_max); }),
+      row<Schedule, LogSnrOptions>("learned",
+                                   "continuous, learned with the network (VDM): the bound's own "
+                                   "ends, and least noise between",
+                                   [](const LogSnrOptions& o) {
+                                     Schedule start = log_snr_linear(
+                                         o.gamma_min, o.gamma_max);  // where training begins
+                                     start.name = "learned";
+                                     return start;
+                                   }),
   };
 }
 

@@ -36,7 +36,7 @@ TEST_CASE("the tables name what the documentation names") {
                                  "vp", "sub-vp", "ve", "edm", "cosine-continuous", "flow",
                                  "log-snr-linear", "learned"});
   CHECK(names(named_parameterisations()) ==
-        std::vector<std::string>{"eps", "x0", "v", "velocity", "score", "edm"});
+        std::vector<std::string>{"eps", "x0", "v", "velocity", "score", "edm", "ve", "iddpm"});
   CHECK(names(named_objectives()) == std::vector<std::string>{"simple", "unweighted", "vlb",
                                                               "likelihood", "bound", "hybrid",
                                                               "mixed", "min-snr", "edm"});

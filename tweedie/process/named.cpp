@@ -256,6 +256,16 @@ std::vector<Named<MakeParameterisation>> named_parameterisations() {
               return edm_prediction(sigma_data);
             };
           }),
+      row<MakeParameterisation, NoOptions>(
+          "ve", "minus the noise, told log sigma (EDM's name for score SDE's networks)",
+          [](const NoOptions&) -> MakeParameterisation {
+            return [](const NoiseLabel&) { return ve_prediction(); };
+          }),
+      row<MakeParameterisation, ChainOptions>(
+          "iddpm", "the noise, input scaled to variance 1, told the nearest step of a cosine chain",
+          [](const ChainOptions& o) -> MakeParameterisation {
+            return [steps = o.steps](const NoiseLabel&) { return iddpm_prediction(steps); };
+          }),
   };
 }
 

@@ -1,4 +1,4 @@
-// Features of images by a network from a file, for Fréchet distances.
+// Features of images by a network from a file, for Frechet distances.
 #pragma once
 
 #include <string>

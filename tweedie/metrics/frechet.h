@@ -1,4 +1,4 @@
-// Fréchet distance of two sets of features: what FID is, whatever network the features are of.
+// Frechet distance of two sets of features: what FID is, whatever network the features are of.
 #pragma once
 
 #include "tweedie/metrics/rows.h"

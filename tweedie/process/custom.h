@@ -19,7 +19,7 @@ struct LinearSde {
 
 /// The schedule of an SDE: alpha = exp(int f), sigma^2 = alpha^2 (sigma_start^2 + int g^2 /
 /// alpha^2), both from 0 to t, by quadrature to a relative 1e-10 (jumps of f and g included); exact
-/// tangents alpha' = f alpha, sigma' = f sigma + g^2 / (2 sigma).  Särkkä & Solin 2019,
+/// tangents alpha' = f alpha, sigma' = f sigma + g^2 / (2 sigma).  Sarkka & Solin 2019,
 /// section 6.2. Throws Error where a function is missing, not finite or too rough, and where t_min
 /// has no noise.
 Schedule custom_schedule(std::string name, const LinearSde& sde);

@@ -9,12 +9,13 @@ BELOW = {
     "process": ["base"],
     "kernels": [],
     "tensor": ["base", "process", "kernels"],
+    "metrics": ["base", "tensor"],
     "model": ["base", "process", "tensor"],
     "nets": ["base", "process", "kernels", "tensor", "model"],
     "samplers": ["base", "process", "tensor", "model"],
     "datasets": ["base", "tensor", "model"],
     "registry": ["base", "process", "tensor", "model", "nets", "samplers", "datasets"],
-    "jobs": ["base", "process", "kernels", "tensor", "model", "registry"],
+    "jobs": ["base", "process", "kernels", "tensor", "metrics", "model", "registry"],
     "cli": ["base", "process", "tensor", "model", "registry", "jobs"],
 }
 # Parts of plug-in layers that are no plug-ins: what every dataset and network shares.

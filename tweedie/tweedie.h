@@ -7,6 +7,7 @@
 #include "tweedie/jobs/train.h"
 #include "tweedie/model/objective.h"
 #include "tweedie/model/vlb.h"
+#include "tweedie/process/custom.h"
 #include "tweedie/process/path.h"
 #include "tweedie/process/posterior.h"
 #include "tweedie/registry.h"

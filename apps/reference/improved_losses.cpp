@@ -63,17 +63,10 @@ struct Recorded : Network {
   }
 };
 
-/// Weight of the squared error of the network against its own target: 1, where ours are weights of
-/// the eps error.
-Objective plain_objective(const Parameterisation& parameterisation, double vlb_weight) {
-  return {"plain",
-          {},
-          [parameterisation](const Level& level) {
-            const double eps_error = parameterisation(level).c_out * level.alpha / level.sigma;
-            return 1 / (eps_error * eps_error);
-          },
-          LossKind::hybrid,
-          vlb_weight};
+/// Weight 1 of the squared error of the network against its own target.
+Objective plain_objective(double vlb_weight) {
+  return {"plain",          {},         [](const Level&) { return 1.0; },
+          LossKind::hybrid, vlb_weight, ErrorOf::output};
 }
 
 /// In the peer's units: the bound's terms in bits, where ours are in nats.
@@ -98,7 +91,7 @@ Losses losses_of(const Combination& kind, Network& network, const Parameterisati
   for (const int64_t place : places) levels.push_back(path[static_cast<size_t>(place)]);
   // In bits, of one step or of T of which 1000 count as one.
   const double vlb_weight = 1 / (std::numbers::ln2 * (kind.loss == "MSE" ? steps : 1000));
-  const Objective objective = plain_objective(meaning, vlb_weight);
+  const Objective objective = plain_objective(vlb_weight);
   const Tensor mse = denoising_loss(network, meaning, objective, batch, levels, eps);
   if (!kind.learned()) return {mse, mse, {}};
   const Tensor loss = hybrid_loss(network, meaning, objective, batch, path, places, eps, decoder);

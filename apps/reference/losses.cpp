@@ -21,10 +21,9 @@ Plan plan_losses(const Json& row) {
   if (peer == "edm" && from(row, "training/loss.py")) return plan_edm_loss(row);
   if (peer == "k-diffusion" && from(row, "layers.py: Denoiser")) return plan_kdiffusion_loss(row);
   if (peer == "score_sde" && from(row, "get_sde_loss_fn")) return plan_song_losses(row);
-  if (from(row, "get_scheduler") || from(row, "get_decay"))
-    return {{}, "learning rates with restarts, averages warmed up by a power: not in this release"};
+  if (from(row, "get_scheduler")) return plan_diffusers_training(row);
   if (from(row, "likelihood")) return {{}, "likelihood by an ODE: not in this release"};
-  if (from(row, "Precond")) return {{}, "VE and iDDPM preconditioning: not in this release"};
+  if (from(row, "Precond")) return plan_edm_preconditioning(row);
   return {{}, peer + " " + text_or_empty(row, "source") + ": not in this release"};
 }
 

@@ -13,5 +13,7 @@ Plan plan_improved_resampler(const Json& row);        // LossSecondMomentResampl
 Plan plan_edm_loss(const Json& row);                  // EDMLoss, VELoss, VPLoss
 Plan plan_kdiffusion_loss(const Json& row);           // k-diffusion's Denoiser
 Plan plan_song_losses(const Json& row);               // score_sde's losses
+Plan plan_edm_preconditioning(const Json& row);       // EDM's, and those that it gives others
+Plan plan_diffusers_training(const Json& row);        // rates of learning and of averaging
 
 }  // namespace tweedie::reference

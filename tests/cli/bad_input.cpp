@@ -86,6 +86,9 @@ TEST_CASE("a wrong command line is refused in one line") {
            {"name of no samples", {"sample", "OUT/run", "--out", "OUT/a.bmp"}, ".png"},
            {"unknown method", {"evaluate", "OUT/run", "--method", "vbl"}, "did you mean 'vlb'?"},
            {"method of later", {"evaluate", "OUT/run", "--method", "ode"}, "--method vlb"},
+           {"nothing to compare", {"metrics"}, "nothing to compare"},
+           {"samples without data", {"metrics", "OUT/a.npy"}, "--data"},
+           {"no samples", {"metrics", "OUT/a.npy", "--data", "toy:two-moons"}, "a.npy"},
            {"unknown device", train_toy({"--steps", "1", "--device", "gpu"}), "device"}})
     check_refused(wrong);
 }

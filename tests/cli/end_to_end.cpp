@@ -323,3 +323,23 @@ TEST_CASE("more steps than the chain has, and classes it does not know, are refu
       {"sample", folder / "run", "--steps", "20", "-n", "4", "--out", folder / "a.npy"});
   CHECK_MESSAGE(whole.status == 0, whole.err);
 }
+
+TEST_CASE("metrics of samples are one JSON object, and lines for people") {
+  const TemporaryFolder folder;
+  const std::string samples = folder / "a.npy";
+  REQUIRE(
+      run_program({"sample", toy_run(), "--steps", "4", "-n", "100", "--out", samples}).status ==
+      0);
+  const std::vector<std::string> arguments = {
+      "metrics", samples, "--data", "toy:two-moons", "--metrics", "mmd,classifier,memorisation"};
+  std::vector<std::string> with_json = arguments;
+  with_json.insert(with_json.end(), {"--json", "-"});
+  const Json found = json_of(run_program(with_json));
+  CHECK(found["mmd"]["samples"] == 100);
+  CHECK(found["classifier"]["accuracy"].get<double>() <= 1);
+  CHECK(found["memorisation"]["copied_by_chance"] == 0.01);
+  CHECK_FALSE(found.contains("frechet"));
+  const Outcome lines = run_program(arguments);
+  CHECK(lines.status == 0);
+  CHECK(line_count(lines.out) == 3);
+}

@@ -17,7 +17,13 @@ build/custom_network sample network --out network.npy -n 8
 # shellcheck disable=SC2086
 build/custom_dataset train --data ring --out ring $toy
 build/custom_sampler sample ring --out ring.npy -n 8 --sampler drift-only
-for file in network.npy ring.npy; do
+# shellcheck disable=SC2086
+build/custom_process train --data toy:two-moons --out sde $toy --set schedule='{"name": "ornstein-uhlenbeck", "rate": 4}'
+build/custom_process sample sde --out sde.npy -n 8
+# shellcheck disable=SC2086
+build/custom_process train --data toy:two-moons --out chain $toy --set schedule='{"name": "geometric", "steps": 50}'
+build/custom_process sample chain --out chain.npy -n 8
+for file in network.npy ring.npy sde.npy chain.npy; do
   [ "$(head -c 6 $file | tail -c 5)" = NUMPY ] || { echo "$file: expected a NumPy file of samples" >&2; exit 1; }
 done
 prefix/bin/tweedie describe ring >/dev/null

@@ -84,3 +84,46 @@ TEST_CASE("the learning rate rises over the warm-up, stays, and falls to zero at
   CHECK(learning_rate(train, 750, 0.75) == doctest::Approx(1));
   CHECK(learning_rate(train, 1000, 1) == 0);
 }
+
+TEST_CASE("a cosine with restarts falls as often as asked, and ends at what is to be left") {
+  const TrainConfig train{.learning_rate = 2,
+                          .warmup = 0,
+                          .decay = "restarts",
+                          .decay_from = 0.2,
+                          .decay_to = 0.1,
+                          .decay_cycles = 4};
+  for (const double cycle : {0.2, 0.4, 0.6, 0.8}) {
+    CHECK(learning_rate(train, 1, cycle + 1e-9) == doctest::Approx(2).epsilon(1e-6));
+    CHECK(learning_rate(train, 1, cycle + 0.1) == doctest::Approx(2 * (0.1 + 0.9 * 0.5)));
+    CHECK(learning_rate(train, 1, cycle + 0.2 - 1e-9) == doctest::Approx(0.2).epsilon(1e-6));
+  }
+  CHECK(learning_rate(train, 1, 1) == doctest::Approx(0.2));
+}
+
+TEST_CASE("a polynomial decay is a power of what is left of the run") {
+  const TrainConfig train{
+      .learning_rate = 2, .warmup = 0, .decay = "polynomial", .decay_from = 0, .decay_power = 3};
+  CHECK(learning_rate(train, 1, 0.5) == doctest::Approx(2.0 / 8));
+  CHECK(learning_rate(train, 1, 1) == 0);
+}
+
+TEST_CASE("averages begin when told and warm up by the power asked for, up to their rate") {
+  TrainConfig train;
+  CHECK(average_keep(train, 0.9999, 1) == doctest::Approx(2.0 / 11));
+  train.ema_power = 0.75;
+  train.ema_after = 5;
+  CHECK(average_keep(train, 0.9999, 5) == 0);  // a copy of the weights
+  CHECK(average_keep(train, 0.9999, 15) == doctest::Approx(1 - std::pow(11, -0.75)));
+  CHECK(average_keep(train, 0.5, 1000) == 0.5);
+  train.ema_warmup = false;
+  CHECK(average_keep(train, 0.9, 6) == 0.9);
+}
+
+TEST_CASE("impossible decays and averages are refused with their name") {
+  CHECK(contains(message_of({{"train", {{"decay", "step"}}}}), "train.decay"));
+  CHECK(contains(message_of({{"train", {{"decay_to", 2}}}}), "train.decay_to"));
+  CHECK(contains(message_of({{"train", {{"decay_power", 0}}}}), "train.decay_power"));
+  CHECK(contains(message_of({{"train", {{"decay_cycles", 0}}}}), "train.decay_cycles"));
+  CHECK(contains(message_of({{"train", {{"ema_power", -1}}}}), "train.ema_power"));
+  CHECK(contains(message_of({{"train", {{"ema_after", -1}}}}), "train.ema_after"));
+}

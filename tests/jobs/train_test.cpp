@@ -8,6 +8,7 @@
 #include "tests/jobs/toy_run.h"
 #include "tests/tensor/bad_input.h"
 #include "tweedie/jobs/evaluate.h"
+#include "tweedie/jobs/sample.h"
 
 using namespace tweedie;
 
@@ -199,18 +200,102 @@ TEST_CASE("a learned variance needs an objective that trains it, and the other w
 }
 
 TEST_CASE("loss-aware draws resume to the bytes of an undisturbed run") {
-  const Scratch scratch;
+  // A chain so short, and batches so large, that every history fills before the interruption.
+  for (const auto& [schedule, batch] :
+       {std::pair{Json{{"name", "cosine"}, {"steps", 2}}, 8}, {Json{{"name", "vp"}}, 512}}) {
+    CAPTURE(schedule);
+    const Scratch scratch;
+    RunConfig config = small_config();
+    config.schedule = schedule;
+    config.train.draw = "loss-aware";
+    config.train.steps = 12;
+    config.train.batch = batch;
+    train_to(scratch / "whole", config);
+    int64_t asked = 0;
+    TrainHooks stop_early{.log = {}, .progress = {}, .interrupted = [&] { return ++asked == 7; }};
+    CHECK(train({.config = config, .out = scratch / "cut"}, builtin(), stop_early) ==
+          TrainEnd::interrupted);
+    const Json state = load_checkpoint(list_checkpoints(scratch / "cut").at(0)).state;
+    for (const Json& losses : state["level_sampler"]["losses"]) CHECK(losses.size() == 10);
+    train_to(scratch / "cut", config, true);
+    CHECK(last_bytes(scratch / "whole") == last_bytes(scratch / "cut"));
+  }
+}
+
+TEST_CASE("an eps loss on a process that ends in pure noise warns and names the way out") {
+  for (const auto& [objective, warned] : {std::pair{"simple", 1}, {"unweighted", 0}}) {
+    const Scratch scratch;
+    RunConfig config = small_config();
+    config.schedule = {{"name", "flow"}};
+    config.model["parameterisation"] = "velocity";
+    config.train.objective = objective;
+    Heard heard;
+    train({.config = config, .out = scratch / "run"}, builtin(), heard.hooks());
+    CHECK(heard.count("train.objective=unweighted") == warned);
+  }
+}
+
+namespace {
+
+RunConfig learned_schedule_config() {
   RunConfig config = small_config();
-  config.schedule = {{"name", "cosine"}, {"steps", 2}};  // so few that every history fills at once
-  config.train.draw = "loss-aware";
-  config.train.steps = 12;
+  config.schedule = {{"name", "learned"}, {"gamma_min", -6}, {"gamma_max", 4}};
+  config.train.objective = "vlb";
+  config.train.learning_rate = 1e-2;
+  return config;
+}
+
+}  // namespace
+
+TEST_CASE("a learned schedule resumes to the bytes of an undisturbed run") {
+  const Scratch scratch;
+  const RunConfig config = learned_schedule_config();
   train_to(scratch / "whole", config);
   int64_t asked = 0;
   TrainHooks stop_early{.log = {}, .progress = {}, .interrupted = [&] { return ++asked == 7; }};
   CHECK(train({.config = config, .out = scratch / "cut"}, builtin(), stop_early) ==
         TrainEnd::interrupted);
-  const Json state = load_checkpoint(list_checkpoints(scratch / "cut").at(0)).state;
-  CHECK(state["level_sampler"].dump().size() > 100);
   train_to(scratch / "cut", config, true);
   CHECK(last_bytes(scratch / "whole") == last_bytes(scratch / "cut"));
+}
+
+TEST_CASE("a model is loaded with the schedule that its run learned, and samples and evaluates") {
+  const Scratch scratch;
+  const RunConfig config = learned_schedule_config();
+  train_to(scratch / "run", config);
+  const Registry registry = builtin();
+  const Model raw = load_model(scratch / "run", registry, "raw"),
+              averaged = load_model(scratch / "run", registry);
+  const Tensor table = raw.gamma->table();
+  for (const int64_t knot : {0, 700, 2048}) {
+    const double t = static_cast<double>(knot) / 2048;
+    CHECK(-log_snr(raw.schedule.at(t)) == doctest::Approx(table[0][knot].item<double>()));
+    CHECK(log_snr(averaged.schedule.at(t)) == log_snr(raw.schedule.at(t)));
+  }
+  CHECK(std::abs(table[0][0].item<double>() + 6) > 1e-3);  // the ends have moved
+  CHECK(sample(raw, registry, {.count = 4, .steps = 5}).x.isfinite().all().item<bool>());
+  const Dataset held_out = open_dataset(registry, config.data.spec, "test");
+  CHECK(std::isfinite(evaluate_vlb(averaged, held_out, {.limit = 4, .terms = 2}).nats));
+}
+
+TEST_CASE("a learned schedule is refused what it cannot be learned with") {
+  RunConfig config = learned_schedule_config();
+  config.train.objective = "simple";
+  CHECK(training_error(config).find("train.objective=vlb") != std::string::npos);
+  config = learned_schedule_config();
+  config.model["parameterisation"] = "v";
+  CHECK(training_error(config).find("model.parameterisation=eps") != std::string::npos);
+  config = learned_schedule_config();
+  config.train.draw = "loss-aware";
+  CHECK(training_error(config).find("train.draw=antithetic") != std::string::npos);
+}
+
+TEST_CASE("a checkpoint without the schedule that it learned is refused") {
+  const Scratch scratch;
+  train_to(scratch / "run", learned_schedule_config());
+  Checkpoint checkpoint = load_checkpoint(list_checkpoints(scratch / "run").at(0));
+  CHECK(checkpoint.tensors.erase("schedule.gamma") == 1);
+  save_checkpoint(scratch / "bare", checkpoint, 1);
+  CHECK_THROWS_WITH_AS(load_model(scratch / "bare", builtin()),
+                       doctest::Contains("lacks 'schedule.gamma'"), Error);
 }

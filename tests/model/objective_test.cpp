@@ -105,6 +105,38 @@ TEST_CASE("pure noise has a finite loss where the parameterisation can name x0 t
                   Error);
 }
 
+TEST_CASE("the unweighted objective trains at pure noise, where the simple one cannot") {
+  const Schedule chain = chain_from_betas("zero", zero_terminal_snr(linear_betas(9, 0.1, 0.2)));
+  for (const Schedule& schedule : {flow(), chain}) {
+    CAPTURE(schedule.name);
+    const Level noise = schedule.at(1);
+    const Batch batch{quadrature_x0(), {}};
+    for (const Parameterisation& parameterisation :
+         {v_prediction(no_label), velocity_prediction(no_label)}) {
+      TwoNumbers network;
+      const auto gradient = [&](const Objective& objective) {
+        return slope_of(
+            denoising_loss(network, parameterisation, objective, batch, noise, quadrature_eps()),
+            network.slope);
+      };
+      CHECK(gradient(simple_objective(schedule)) == 0);
+      CHECK(std::abs(gradient(unweighted_objective(schedule))) > 0.1);
+    }
+  }
+}
+
+TEST_CASE("unweighted velocity prediction is flow matching: the mean square of F - (eps - x0)") {
+  TwoNumbers network;
+  const Tensor x0 = quadrature_x0(), eps = quadrature_eps();
+  for (const double t : {0.2, 0.7, 1.0}) {
+    const Tensor x_t = (1 - t) * x0 + t * eps;
+    const Tensor expected = (0.6 * x_t - (eps - x0)).square().flatten();
+    const Tensor loss = denoising_loss(network, velocity_prediction(no_label),
+                                       unweighted_objective(flow()), {x0, {}}, flow().at(t), eps);
+    CHECK(distance(loss, expected) <= 1e-12);
+  }
+}
+
 TEST_CASE("the bound as loss, summed over the chain, is the bound") {
   const Schedule chain = linear_chain(50);
   const Path path = chain_path(chain), noisy = without_clean(path);

@@ -64,6 +64,18 @@ TEST_CASE("drawing by the root mean square loss gives the estimate its least var
   }
 }
 
+TEST_CASE("a draw's place inside its step makes u a function of both") {
+  const LossAwareSteps sampler = filled(20);
+  const std::vector<double> p = sampler.probabilities();
+  for (double u = 0.001; u < 1; u += 0.037) {
+    const LossAwareSteps::Draw draw = sampler.draw(u);
+    double below = 0;
+    for (int64_t i = 1; i < draw.step; ++i) below += p[static_cast<size_t>(i - 1)];
+    CHECK(below + draw.within * p[static_cast<size_t>(draw.step - 1)] ==
+          doctest::Approx(u).epsilon(1e-12));
+  }
+}
+
 TEST_CASE("draws cover the ends of [0, 1)") {
   const LossAwareSteps sampler = filled(7);
   CHECK(sampler.draw(0).step == 1);

@@ -34,11 +34,12 @@ TEST_CASE("the tables name what the documentation names") {
   CHECK(names(named_schedules()) ==
         std::vector<std::string>{"linear", "scaled-linear", "cosine", "sigmoid", "sohl-dickstein",
                                  "vp", "sub-vp", "ve", "edm", "cosine-continuous", "flow",
-                                 "log-snr-linear"});
+                                 "log-snr-linear", "learned"});
   CHECK(names(named_parameterisations()) ==
-        std::vector<std::string>{"eps", "x0", "v", "velocity", "score", "edm"});
-  CHECK(names(named_objectives()) ==
-        std::vector<std::string>{"simple", "vlb", "bound", "hybrid", "mixed", "min-snr", "edm"});
+        std::vector<std::string>{"eps", "x0", "v", "velocity", "score", "edm", "ve", "iddpm"});
+  CHECK(names(named_objectives()) == std::vector<std::string>{"simple", "unweighted", "vlb",
+                                                              "likelihood", "bound", "hybrid",
+                                                              "mixed", "min-snr", "edm"});
 }
 
 TEST_CASE("every schedule is made without options, carries its name and has no warning") {

@@ -118,3 +118,28 @@ TEST_CASE("at pure noise v, velocity and x0 say the data; eps, score and edm ref
   CHECK_THROWS_AS(edm_prediction()(l), Error);
   CHECK_THROWS_WITH_AS(edm_prediction(0), doctest::Contains("sigma_data"), Error);
 }
+
+TEST_CASE("VE prediction's target is minus the noise, on every process") {
+  check_target(ve_prediction(), [](const Level&) { return -eps; });
+  CHECK(ve_prediction()(ve().at(0.5)).c_in == 1);
+}
+
+TEST_CASE("iDDPM prediction's target is the noise, and its input has variance 1") {
+  check_target(iddpm_prediction(), [](const Level&) { return eps; });
+  for (const Level& l : levels())
+    CHECK(iddpm_prediction()(l).c_in * std::sqrt(l.alpha * l.alpha + l.sigma * l.sigma) ==
+          doctest::Approx(1).epsilon(1e-14));
+}
+
+TEST_CASE("on its own chain iDDPM prediction is eps prediction that is told the step from 0") {
+  const Schedule chain = cosine_chain(200);
+  for (const int64_t i : {1, 2, 100, 199, 200}) {
+    const Level l = step_of(chain, i);
+    const Scaling s = iddpm_prediction(200)(l);
+    CHECK(s.c_noise == static_cast<double>(i - 1));
+    CHECK(s.c_in == doctest::Approx(1).epsilon(1e-14));
+    CHECK(s.c_out == doctest::Approx(-l.sigma / l.alpha).epsilon(1e-14));
+  }
+  CHECK(iddpm_prediction(200)(Level{0, 1, 1e-9, 0, 0}).c_noise == -1);
+  CHECK(iddpm_prediction(200)(Level{0, 1e-9, 1, 0, 0}).c_noise == 199);
+}

@@ -6,6 +6,7 @@
 #include "tweedie/base/error.h"
 #include "tweedie/process/parameterisation.h"
 #include "tweedie/process/posterior.h"
+#include "tweedie/process/sde.h"
 
 using namespace tweedie;
 using namespace tweedie::testing;
@@ -114,10 +115,56 @@ TEST_CASE("a chain draws every step alike") {
 }
 
 TEST_CASE("a continuous schedule draws every time alike") {
-  const Schedule schedule = edm();
+  const Schedule schedule = vp_linear();
   const Objective simple = simple_objective(schedule);
   for (const double u : {0.0, 0.25, 0.999})
-    CHECK(simple.draw(u).t == doctest::Approx(0.002 + u * 79.998).epsilon(1e-14));
+    CHECK(simple.draw(u).t == doctest::Approx(1e-5 + u * (1 - 1e-5)).epsilon(1e-14));
+}
+
+TEST_CASE("where t is the noise itself, every log-SNR is drawn alike") {
+  const Objective simple = simple_objective(edm());
+  for (const double u : {0.0, 0.25, 0.999})
+    CHECK(simple.draw(u).t == doctest::Approx(0.002 * std::pow(40000, u)).epsilon(1e-12));
+}
+
+TEST_CASE("the likelihood objective has g^2 / sigma^2 as its density of t and one weight") {
+  for (const Schedule& schedule : bounded_schedules()) {
+    CAPTURE(schedule.name);
+    const Objective objective = likelihood_objective(schedule);
+    const double total = 0.5 * log_snr_range(schedule);
+    for (const double u : {0.1, 0.4, 0.8}) {
+      const Level level = objective.draw(u);
+      const double h = 1e-5, dt = (objective.draw(u + h).t - objective.draw(u - h).t) / (2 * h);
+      const double weight = forward_sde(level).diffusion_squared / (level.sigma * level.sigma);
+      CHECK(0.5 * weight * dt == doctest::Approx(total).epsilon(1e-6));  // the difference quotient
+      CHECK(objective.weight(level) == doctest::Approx(total).epsilon(1e-12));
+    }
+  }
+}
+
+TEST_CASE("the likelihood objective has the mean of the bound, on chains too") {
+  std::vector<Schedule> schedules = bounded_schedules();
+  schedules.push_back(linear_chain(300));
+  for (const Schedule& schedule : schedules) {
+    CAPTURE(schedule.name);
+    const auto loss = [](const Objective& objective) {
+      return integral_over_u([&](double u) {
+        const Level level = objective.draw(u);
+        return objective.weight(level) * eps_floor(level, 0.25);
+      });
+    };
+    const double expected = loss(vlb_objective(schedule));
+    CHECK(loss(likelihood_objective(schedule)) ==
+          doctest::Approx(expected).epsilon(schedule.steps > 0 ? 1e-3 : 1e-8));  // steps of u
+  }
+}
+
+TEST_CASE("the unweighted objective counts the network's own error once at every level") {
+  const Objective objective = unweighted_objective(flow());
+  CHECK(objective.error == ErrorOf::output);
+  CHECK(simple_objective(flow()).error == ErrorOf::eps);
+  for (const double u : {0.0, 0.5, 0.999}) CHECK(objective.weight(objective.draw(u)) == 1);
+  CHECK(objective.weight(flow().at(1)) == 1);
 }
 
 TEST_CASE("the simple loss weighs every level by 1") {
@@ -128,21 +175,26 @@ TEST_CASE("the simple loss weighs every level by 1") {
 }
 
 TEST_CASE("the mixture has the bound's total whatever its share, and its ends are its parts") {
-  for (const Schedule& schedule : {linear_chain(300), log_snr_linear(), vp_linear()}) {
+  std::vector<Schedule> schedules = bounded_schedules();
+  schedules.push_back(linear_chain(300));
+  for (const Schedule& schedule : schedules) {
+    CAPTURE(schedule.name);
     const Objective vlb = vlb_objective(schedule);
     const auto mean = [&](const Objective& o) {
-      const int64_t n = schedule.steps > 0 ? schedule.steps : 4096;
+      if (schedule.steps == 0)
+        return integral_over_u([&](double u) { return o.weight(o.draw(u)); });
       double sum = 0;
-      for (int64_t i = 0; i < n; ++i)
-        sum += o.weight(o.draw((static_cast<double>(i) + 0.5) / static_cast<double>(n)));
-      return sum / static_cast<double>(n);
+      for (int64_t i = 1; i <= schedule.steps; ++i) sum += o.weight(step_of(schedule, i));
+      return sum / static_cast<double>(schedule.steps);
     };
     for (const double share : {0.0, 0.3, 1.0})
-      CHECK(mean(mixed_objective(schedule, share)) == doctest::Approx(mean(vlb)).epsilon(1e-12));
+      CHECK(mean(mixed_objective(schedule, share)) == doctest::Approx(mean(vlb)).epsilon(1e-8));
     CHECK(mixed_objective(schedule, 1).weight(vlb.draw(0.4)) == vlb.weight(vlb.draw(0.4)));
+    // Beside the bound, which counts every log-SNR alike, the rest is a bell.
     const Objective bell = mixed_objective(schedule, 0);
+    const auto beside = [&](const Level& level) { return bell.weight(level) / vlb.weight(level); };
     const Level one = vlb.draw(0.2), other = vlb.draw(0.7);
-    CHECK(bell.weight(one) / bell.weight(other) ==
+    CHECK(beside(one) / beside(other) ==
           doctest::Approx(std::cosh(0.5 * log_snr(other)) / std::cosh(0.5 * log_snr(one)))
               .epsilon(1e-12));
   }
@@ -194,7 +246,8 @@ TEST_CASE("min-SNR caps the weight of nearly clean data and leaves the rest") {
 }
 
 TEST_CASE("EDM draws log sigma from its normal distribution, on any process") {
-  for (const Schedule& schedule : {edm(), vp_linear()}) {
+  for (const Schedule& schedule : continuous_schedules()) {
+    CAPTURE(schedule.name);
     const Objective objective = edm_objective(schedule, -1.2, 1.2);
     const auto log_sigma = [&](double u) { return -0.5 * log_snr(objective.draw(u)); };
     CHECK(log_sigma(0.5) == doctest::Approx(-1.2).epsilon(1e-9));
@@ -240,7 +293,10 @@ TEST_CASE("the normal quantile inverts the distribution function, in both tails"
 
 TEST_CASE("impossible objectives are refused") {
   CHECK_THROWS_WITH_AS(mixed_objective(vp_linear(), 1.5), doctest::Contains("vlb_share"), Error);
-  CHECK_THROWS_WITH_AS(mixed_objective(flow()), doctest::Contains("pure noise"), Error);
+  CHECK_THROWS_WITH_AS(mixed_objective(flow()), doctest::Contains("schedule.t_max"), Error);
+  CHECK_THROWS_WITH_AS(likelihood_objective(flow()), doctest::Contains("schedule.t_max"), Error);
+  CHECK_NOTHROW(mixed_objective(flow(1e-4, 0.999)));
+  CHECK_NOTHROW(likelihood_objective(flow(1e-4, 0.999)));
   CHECK_THROWS_WITH_AS(vlb_objective(linear_chain(1)), doctest::Contains("at least 2"), Error);
   const Schedule zero = chain_from_betas("zero", zero_terminal_snr(linear_betas(9, 0.1, 0.2)));
   CHECK_THROWS_WITH_AS(vlb_objective(zero), doctest::Contains("zero_terminal_snr"), Error);

@@ -19,6 +19,7 @@ struct Cli {
 void add_train(CLI::App& app, Cli& cli);
 void add_sample(CLI::App& app, Cli& cli);
 void add_evaluate(CLI::App& app, Cli& cli);
+void add_metrics(CLI::App& app, Cli& cli);
 void add_baselines(CLI::App& app, Cli& cli);
 void add_diffuse(CLI::App& app, Cli& cli);
 void add_describe(CLI::App& app, Cli& cli);

@@ -21,8 +21,12 @@ struct Checkpoint {
   Json data;    // shape, levels and classes of the data
   Json state;   // cursor, rate of the learning rate after roll-backs, sampler of t
   std::map<std::string, at::Tensor>
-      tensors;  // "weights.NAME", "ema.RATE.NAME", "adam.m.NAME", "adam.v.NAME"
+      tensors;  // "weights.NAME", "ema.RATE.NAME", "adam.m.NAME", "adam.v.NAME", kScheduleTable
 };
+
+/// A learned schedule as samplers and evaluators use it: gamma and its slope at even t, doubles [2,
+/// knots].
+inline constexpr const char* kScheduleTable = "schedule.gamma";
 
 /// RUN/checkpoints/step-000001000.safetensors
 std::string checkpoint_path(const std::string& run, int64_t step);

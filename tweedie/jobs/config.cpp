@@ -82,14 +82,21 @@ void check_train(const TrainConfig& train) {
   check(std::isfinite(train.epsilon) && train.epsilon > 0,
         "train.epsilon: expected a positive number, got ", train.epsilon);
   not_negative(static_cast<double>(train.warmup), "train.warmup");
-  one_of(train.decay, "train.decay", {"constant", "linear", "cosine"});
+  one_of(train.decay, "train.decay", {"constant", "linear", "cosine", "restarts", "polynomial"});
   check(train.decay_from >= 0 && train.decay_from < 1,
         "train.decay_from: expected a fraction in [0, 1), got ", train.decay_from);
+  check(train.decay_to >= 0 && train.decay_to <= 1,
+        "train.decay_to: expected a share in [0, 1], got ", train.decay_to);
+  check(std::isfinite(train.decay_power) && train.decay_power > 0,
+        "train.decay_power: expected a positive number, got ", train.decay_power);
+  positive(train.decay_cycles, "train.decay_cycles");
   not_negative(train.clip, "train.clip");
   one_of(train.draw, "train.draw", {"uniform", "antithetic", "stratified", "loss-aware"});
   check(!train.by_weight || train.draw != "loss-aware",
         "train.by_weight: train.draw=loss-aware chooses the levels itself; set one of the two");
   for (const double rate : train.ema) decay_rate(rate, "train.ema");
+  not_negative(train.ema_power, "train.ema_power");
+  not_negative(static_cast<double>(train.ema_after), "train.ema_after");
   one_of(train.precision, "train.precision", {"auto", "fp32", "bf16"});
   check(train.seed >= 0, "train.seed: expected 0 or more, got ", train.seed);
 }

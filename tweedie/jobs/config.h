@@ -33,7 +33,8 @@ struct TrainConfig {
   double beta1 = 0.9, beta2 = 0.999, weight_decay = 0, epsilon = 1e-8;
   int64_t warmup = 100;
   std::string decay = "constant";
-  double decay_from = 0.5;
+  double decay_from = 0.5, decay_to = 0, decay_power = 1;
+  int64_t decay_cycles = 1;
   double clip = 1;
   std::string objective = "simple";
   Json objective_options = Json::object();
@@ -41,6 +42,8 @@ struct TrainConfig {
   bool by_weight = false;
   std::vector<double> ema = {0.9999};
   bool ema_warmup = true;
+  double ema_power = 0;
+  int64_t ema_after = 0;
   std::string precision = "auto";
   int64_t seed = 0;
   template <class Visit>
@@ -55,18 +58,23 @@ struct TrainConfig {
     visit("weight_decay", weight_decay, "decoupled (adamw) or added to the gradient (adam)");
     visit("epsilon", epsilon, "added to the root mean square of the gradient");
     visit("warmup", warmup, "steps over which the learning rate rises from 0");
-    visit("decay", decay, "constant, linear or cosine, to 0 at the end of the run");
+    visit("decay", decay, "constant, linear, cosine, restarts (of a cosine) or polynomial");
     visit("decay_from", decay_from, "fraction of the run at which the decay begins");
+    visit("decay_to", decay_to, "share of the learning rate that is left at the end of the run");
+    visit("decay_power", decay_power, "of the polynomial");
+    visit("decay_cycles", decay_cycles, "falls of a cosine with restarts");
     visit("clip", clip, "largest norm of the whole gradient; 0: no clipping");
     visit("objective", objective, "what is minimised (see `tweedie list objectives`)");
     visit("objective_options", objective_options, "the objective's own options");
     visit("draw", draw,
           "how a batch's levels are drawn: uniform, antithetic (evenly spread), stratified (one in "
-          "each part), or loss-aware (where the loss is large; chains)");
+          "each part), or loss-aware (where the loss is large)");
     visit("by_weight", by_weight,
           "draw levels in proportion to the objective's weight instead of weighing their loss");
     visit("ema", ema, "decay rates of the weight averages kept, a step");
     visit("ema_warmup", ema_warmup, "average faster at first: min(decay, (1 + n)/(10 + n))");
+    visit("ema_power", ema_power, "warm up as 1 - (1 + n)^-power instead; 0: as above");
+    visit("ema_after", ema_after, "steps before the averages begin");
     visit("precision", precision, "auto, fp32 or bf16 (fp32 master weights)");
     visit("seed", seed, "of the weights, the data order, the noise and the levels");
   }

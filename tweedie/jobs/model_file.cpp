@@ -30,6 +30,16 @@ NoiseLabel noise_label(const Schedule& schedule) {
   };
 }
 
+/// The log-SNR, which means the same whatever the schedule becomes.
+NoiseLabel noise_label(const std::shared_ptr<MonotoneGamma>& gamma) {
+  return [gamma](const Level& level) { return gamma->label(-log_snr(level)); };
+}
+
+std::shared_ptr<MonotoneGamma> gamma_of(const Schedule& start) {
+  return std::make_shared<MonotoneGamma>(-log_snr(start.at(start.t_min)),
+                                         -log_snr(start.at(start.t_max)));
+}
+
 Variance variance_named(const std::string& name) {
   return name == "learned" ? Variance::learned
          : name == "large" ? Variance::large
@@ -85,9 +95,11 @@ Model build_model(const RunConfig& config, const DataShape& data, const Registry
   model.variance = variance_named(m["variance"]);
   model.schedule = find_entry(registry.schedules, config.schedule["name"], "schedule")
                        .make(without(config.schedule, {"name"}));
+  if (config.schedule["name"] == "learned") model.gamma = gamma_of(model.schedule);
   model.parameterisation =
       find_entry(registry.parameterisations, m["parameterisation"], "parameterisation")
-          .make(m.value("parameterisation_options", Json::object()))(noise_label(model.schedule));
+          .make(m.value("parameterisation_options", Json::object()))(
+              model.gamma ? noise_label(model.gamma) : noise_label(model.schedule));
   model.parameterisation(model.schedule.at(model.schedule.t_max));  // throws where it cannot be
   Json options =
       without(m, {"network", "parameterisation", "parameterisation_options", "variance"});
@@ -100,6 +112,7 @@ Model build_model(const RunConfig& config, const DataShape& data, const Registry
       "and sample.guidance=1");
   model.network = find_entry(registry.networks, m["network"], "network").make(options);
   initialise(*model.network, static_cast<uint64_t>(config.train.seed));
+  if (model.gamma) model.network->register_module("schedule", model.gamma);
   model.denoiser = make_denoiser(model.network, model.parameterisation);
   model.weights = "raw";
   return model;
@@ -129,6 +142,12 @@ Model load_model(const std::string& path, const Registry& registry, const std::s
           "' has shape ", stored->second.sizes(), ", the network needs ",
           parameter.value().sizes());
     parameter.value().copy_(stored->second);
+  }
+  if (model.gamma) {
+    const auto table = found->tensors.find(kScheduleTable);
+    check(table != found->tensors.end(), path, ": lacks '", kScheduleTable,
+          "', the schedule that was learned; the file is not whole");
+    model.schedule = frozen_schedule(table->second);
   }
   model.network->to(device);
   model.network->eval();

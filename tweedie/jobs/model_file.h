@@ -7,6 +7,7 @@
 
 #include "tweedie/jobs/checkpoint.h"
 #include "tweedie/jobs/config.h"
+#include "tweedie/model/learned_schedule.h"
 #include "tweedie/model/vlb.h"
 #include "tweedie/registry.h"
 
@@ -29,7 +30,8 @@ struct Model {
   RunConfig config;
   DataShape data;
   std::shared_ptr<Network> network;
-  Schedule schedule;
+  Schedule schedule;                     // where it is learned: as it is now, frozen
+  std::shared_ptr<MonotoneGamma> gamma;  // schedule.name=learned: part of `network`; else empty
   Parameterisation parameterisation;
   Denoiser denoiser;  // bare: what log-probabilities are computed with
   Variance variance;
@@ -44,7 +46,7 @@ Model build_model(const RunConfig& config, const DataShape& data, const Registry
 
 /// `path` is a run folder (its newest intact checkpoint; `log` hears of damaged ones) or a
 /// checkpoint.  `weights` is "ema" (the slowest average kept), "ema.0.999" or "raw".  The network
-/// is in evaluation mode.  Throws Error.
+/// is in evaluation mode; a learned schedule is the table in the file.  Throws Error.
 Model load_model(
     const std::string& path, const Registry& registry, const std::string& weights = "ema",
     torch::Device device = torch::kCPU, const Log& log = [](const std::string&) {});

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "tweedie/jobs/learning_rate.h"
 #include "tweedie/kernels/kernels.h"
 
 namespace tweedie {
@@ -87,8 +88,7 @@ void Optimiser::step(int64_t step, double learning_rate, double gradient_scale) 
   adam.coupled_decay = decoupled ? 0 : static_cast<float>(config_.weight_decay);
   std::vector<float> keeps;
   for (const double rate : config_.ema)
-    keeps.push_back(
-        static_cast<float>(config_.ema_warmup ? std::min(rate, (1 + n) / (10 + n)) : rate));
+    keeps.push_back(static_cast<float>(average_keep(config_, rate, step)));
 
   const int64_t count = weights_.numel();
   at::parallel_for(0, chunks_of(count), 1, [&](int64_t begin, int64_t end) {

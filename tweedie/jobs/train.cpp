@@ -16,13 +16,13 @@
 #include "tweedie/jobs/diagnosis.h"
 #include "tweedie/jobs/evaluate.h"
 #include "tweedie/jobs/learning_rate.h"
+#include "tweedie/jobs/level_draws.h"
 #include "tweedie/jobs/optimiser.h"
 #include "tweedie/jobs/picture.h"
 #include "tweedie/jobs/precision.h"
 #include "tweedie/jobs/run_folder.h"
 #include "tweedie/jobs/watch.h"
 #include "tweedie/model/objective.h"
-#include "tweedie/process/loss_aware_steps.h"
 #include "tweedie/tensor/random.h"
 
 namespace tweedie {
@@ -31,6 +31,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr int64_t kMaxRollbacks = 3;
+constexpr int64_t kLossAwareParts = 64;  // that loss-aware draws tell apart in continuous time
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
@@ -80,13 +81,6 @@ Json portable_config(RunConfig config) {
   config.data.spec = parse_data_spec(config.data.spec).name;
   return to_json(config);
 }
-
-/// The levels of a batch, and what each example's loss is multiplied by so that the mean stays the
-/// mean over all levels (empty: 1).
-struct Draws {
-  std::vector<Level> levels;
-  std::vector<double> weights;
-};
 
 Condition part_of(const Condition& condition, int64_t first, int64_t count) {
   return {condition.label.defined() ? condition.label.narrow(0, first, count) : Tensor(),
@@ -148,6 +142,12 @@ class Training {
   void start() {
     open_run_folder(request_.out, request_.resume);
     for (const std::string& warning : model_.schedule.warnings) say("warning: " + warning);
+    if (model_.schedule.at(model_.schedule.t_max).alpha == 0 && objective_.error == ErrorOf::eps &&
+        objective_.kind != LossKind::bound)
+      say("warning: " + model_.schedule.name +
+          " ends in pure noise, where the eps error that objective " + objective_.name +
+          " weighs is 0 whatever the network says, so that the first step of sampling is "
+          "hardly trained; train.objective=unweighted trains it");
     const double mismatch = terminal_mismatch_nats(model_.schedule);
     char words[160];
     std::snprintf(words, sizeof words,
@@ -204,38 +204,31 @@ class Training {
           "train.objective=hybrid: is for learned variances; set model.variance=learned or "
           "train.objective=simple");
     const Schedule& schedule = model_.schedule;
-    if (config_.train.draw == "loss-aware") {
-      check(schedule.steps > 0, "train.draw=loss-aware: needs a chain; ", schedule.name,
-            " is continuous, use antithetic");
-      loss_aware_.emplace(schedule.steps);
-    }
+    if (config_.train.draw == "loss-aware")
+      loss_aware_.emplace(schedule.steps > 0 ? schedule.steps : kLossAwareParts);
+    if (model_.gamma) check_learned_schedule();
     if (config_.train.by_weight) objective_ = drawn_by_weight(objective_, schedule);
     if (objective_.kind == LossKind::error) return;
     chain_ = chain_path(schedule);
     decoder_ = decoder_named(decoder_name(model_, ""), data_.levels, model_.variance, chain_);
   }
 
-  Draws draw_levels(int64_t step) const {
-    const int64_t batch = config_.train.batch;
-    const std::string& how = config_.train.draw;
+  void check_learned_schedule() const {
+    check(objective_.name == "vlb",
+          "schedule.name=learned: is learned by the bound, got objective ", objective_.name,
+          "; set train.objective=vlb");
+    check(config_.model["parameterisation"] == "eps",
+          "schedule.name=learned: needs model.parameterisation=eps, got ",
+          config_.model["parameterisation"].dump());
+    check(config_.train.draw != "loss-aware" && !config_.train.by_weight,
+          "schedule.name=learned: spreads its levels itself; set train.draw=antithetic and "
+          "train.by_weight=false");
+  }
+
+  LevelDraws draws_of(int64_t step) const {
     const RandomKey key{seed(), Stream::levels};
-    const double size = static_cast<double>(batch), offset = keyed_uniform(key, 0, step);
-    Draws draws;
-    for (int64_t i = 0; i < batch; ++i) {
-      const double place = static_cast<double>(i) / size;
-      if (loss_aware_) {
-        const LossAwareSteps::Draw draw = loss_aware_->draw(keyed_uniform(key, i, step));
-        draws.levels.push_back(model_.schedule.at(static_cast<double>(draw.step) /
-                                                  static_cast<double>(model_.schedule.steps)));
-        draws.weights.push_back(draw.weight);
-      } else if (how == "antithetic") {
-        draws.levels.push_back(objective_.draw(std::fmod(offset + place, 1.0)));
-      } else {
-        const double u = keyed_uniform(key, i, step);
-        draws.levels.push_back(objective_.draw(how == "stratified" ? place + u / size : u));
-      }
-    }
-    return draws;
+    return loss_aware_ ? draw_levels(*loss_aware_, config_.train.batch, key, step)
+                       : draw_levels(config_.train.draw, config_.train.batch, key, step);
   }
 
   /// 1..T of a chain.
@@ -259,8 +252,9 @@ class Training {
     const Clock::time_point begun = Clock::now();
     const int64_t step = step_ + 1, batch = config_.train.batch, parts = config_.train.accumulate;
     LoadedBatch loaded = loader_->next();
-    const Draws draws = draw_levels(step);
-    const std::vector<Level>& levels = draws.levels;
+    const LevelDraws draws = draws_of(step);
+    std::vector<Level> levels;
+    for (const double u : draws.u) levels.push_back(objective_.draw(u));
     std::vector<int64_t> places(static_cast<size_t>(batch));
     std::iota(places.begin(), places.end(), int64_t{0});
     const Tensor eps = keyed_normal({seed(), Stream::noise}, places, step, data_.shape).to(device_);
@@ -303,8 +297,7 @@ class Training {
     step_ = step;
     state_.cursor = loaded.cursor;
     if (loss_aware_)
-      for (size_t i = 0; i < losses.size(); ++i)
-        loss_aware_->record(chain_step(levels[i]), losses[i]);
+      for (size_t i = 0; i < losses.size(); ++i) loss_aware_->record(draws.steps[i], losses[i]);
     count(levels, losses, loss, norm);
     report(loss, seconds_since(begun));
     return true;
@@ -313,6 +306,12 @@ class Training {
   Tensor piece_loss(const Batch& piece, Levels levels, const Tensor& eps) {
     const PrecisionGuard guard(precision_, device_);
     Network& network = *model_.network;
+    if (model_.gamma) {
+      std::vector<double> t;
+      for (const Level& level : levels) t.push_back(level.t);
+      return learned_schedule_loss(network, *model_.gamma, piece,
+                                   torch::tensor(t, torch::kDouble).to(device_), eps, data_.levels);
+    }
     if (objective_.kind == LossKind::error)
       return denoising_loss(network, model_.parameterisation, objective_, piece, levels, eps);
     std::vector<int64_t> places;  // in the chain's path, which begins at step T
@@ -379,6 +378,7 @@ class Training {
     const bool bound = watch.held_out_every > 0 && step_ % watch.held_out_every == 0;
     const bool samples = watch.samples_every > 0 && step_ % watch.samples_every == 0;
     if (!bound && !samples) return;
+    if (model_.gamma) model_.schedule = frozen_schedule(model_.gamma->table());
     model_.network->eval();
     if (samples) write_sample_grid(model_, registry_, request_.out, step_, "raw");
     const std::vector<double>& rates = config_.train.ema;
@@ -415,6 +415,7 @@ class Training {
     if (loss_aware_) state_.level_sampler = loss_aware_->state();
     checkpoint.state = to_json(state_);
     checkpoint.tensors = optimiser_->tensors();
+    if (model_.gamma) checkpoint.tensors[kScheduleTable] = model_.gamma->table();
     save_checkpoint(request_.out, checkpoint, config_.checkpoint.keep);
     if (request_.budget_seconds > 0) write_seconds_spent(request_.out, seconds_spent());
     return true;

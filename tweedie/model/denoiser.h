@@ -36,7 +36,7 @@ Prediction prediction_of(const NetworkOutput& output, const Tensor& x_t, Levels 
 
 Denoiser make_denoiser(std::shared_ptr<Network> network, Parameterisation parameterisation);
 /// uncond + weight (cond - uncond); weight 1 is the conditional model, 0 the unconditional, both
-/// bitwise.
+/// bitwise.  Ho & Salimans 2022 (arXiv:2207.12598), eq. 6, whose w is our weight - 1.
 Denoiser guided(Denoiser denoiser, double weight, Condition null);
 /// x0 clamped to [low, high].
 Denoiser clipped(Denoiser denoiser, double low = -1, double high = 1);

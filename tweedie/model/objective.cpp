@@ -30,7 +30,7 @@ Tensor weighted_error(const NetworkOutput& output, const Objective& objective, c
       with([](const Level& l, const Scaling& s) { return -s.c_skip * l.sigma / s.c_out; });
   const Tensor target = of_x0 * batch.x + of_eps * eps;
   const Tensor weight = with([&](const Level& l, const Scaling& s) {
-    const double ratio = s.c_out * l.alpha / l.sigma;
+    const double ratio = objective.error == ErrorOf::eps ? s.c_out * l.alpha / l.sigma : 1;
     return objective.weight(l) * ratio * ratio;
   });
   return weight.flatten() *

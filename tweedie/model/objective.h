@@ -9,8 +9,9 @@
 namespace tweedie {
 
 /// One loss for each example [B]: weight * mean over dimensions of the squared error of the network
-/// against its own target, in units of the eps error.  `levels` [B] and `eps` [B, ...] are drawn by
-/// the caller.  A second half of the network's output (learned variance) gets no gradient.
+/// against its own target, in units of the eps error unless the objective says otherwise.  `levels`
+/// [B] and `eps` [B, ...] are drawn by the caller.  A second half of the network's output (learned
+/// variance) gets no gradient.
 Tensor denoising_loss(Network& network, const Parameterisation& parameterisation,
                       const Objective& objective, const Batch& batch, Levels levels,
                       const Tensor& eps);

@@ -56,7 +56,7 @@ Tensor diffusion_term(const Prediction& prediction, const Tensor& x_t, Levels s,
                       Variance variance, const Tensor& x0, const X0Variance& x0_variance) {
   const Tensor error = (x0 - prediction.x0).square();
   if (variance == Variance::small)  // (SNR_s - SNR_t) / 2 times the error; Kingma et al. 2021
-                                    // (arXiv:2107.00630), eq. 14
+                                    // (arXiv:2107.00630), eq. 13
     return sum_over_dims(
         per_pair(s, t, x_t,
                  [](const Posterior& q, const Level&) { return 0.5 * q.c_x0 * q.c_x0 / q.var; }) *

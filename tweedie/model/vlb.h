@@ -26,7 +26,7 @@ using Decoder =
 /// learned variances a mix between it and that of q(x_t | x_0).
 Decoder discretised_gaussian_decoder(int64_t levels, double variance, bool learned = false);
 /// Softmax over the levels with logits log N(x_t; alpha k, sigma^2).  Kingma et al. 2021
-/// (arXiv:2107.00630), appendix B.
+/// (arXiv:2107.00630), eq. 8.
 Decoder softmax_decoder(int64_t levels);
 /// Density of a normal around the predicted x0, for continuous data.
 Decoder gaussian_decoder(double variance, bool learned = false);

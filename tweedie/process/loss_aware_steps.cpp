@@ -36,9 +36,10 @@ std::vector<double> LossAwareSteps::probabilities() const {
 LossAwareSteps::Draw LossAwareSteps::draw(double u) const {
   const std::vector<double> p = probabilities();
   size_t i = 0;
-  for (double below = p[0]; below <= u && i + 1 < p.size(); below += p[++i]) {
-  }
-  return {static_cast<int64_t>(i) + 1, 1 / (static_cast<double>(p.size()) * p[i])};
+  double below = 0;
+  for (; below + p[i] <= u && i + 1 < p.size(); ++i) below += p[i];
+  const double within = std::clamp((u - below) / p[i], 0.0, std::nextafter(1.0, 0.0));
+  return {static_cast<int64_t>(i) + 1, 1 / (static_cast<double>(p.size()) * p[i]), within};
 }
 
 void LossAwareSteps::record(int64_t step, double loss) {

@@ -1,4 +1,5 @@
-// Steps of a chain drawn where the loss is large and uncertain, instead of uniformly.
+// Steps of a chain, or parts of continuous time, drawn where the loss is large and uncertain,
+// instead of uniformly.
 #pragma once
 
 #include <cstdint>
@@ -18,9 +19,10 @@ struct LossAwareOptions {
   }
 };
 
-/// Nichol & Dhariwal 2021 (arXiv:2102.09672), eq. 18: step t of 1..T with probability p_t in
-/// proportion to the root mean square of its latest losses.  Uniform until every step has a full
-/// history.  With `weight` 1 / (T p_t) the mean of weighted losses stays the mean over the steps.
+/// Nichol & Dhariwal 2021 (arXiv:2102.09672), eq. 18: step t of 1..T (of a chain, or of T equal
+/// parts of the training levels) with probability p_t in proportion to the root mean square of its
+/// latest losses.  Uniform until every step has a full history.  With `weight` 1 / (T p_t) the mean
+/// of weighted losses stays the mean over the steps.
 class LossAwareSteps {
  public:
   /// Throws Error if steps < 1, history < 1 or uniform_share is not in (0, 1].
@@ -28,10 +30,11 @@ class LossAwareSteps {
 
   struct Draw {
     int64_t step;
-    double weight;
+    double weight, within;  // within: the place of u inside the step's part of [0, 1), in [0, 1)
   };
   /// Inverse CDF, u in [0, 1).
   Draw draw(double u) const;
+  int64_t size() const { return static_cast<int64_t>(losses_.size()); }  // T
   /// p_1..p_T, of sum 1.
   std::vector<double> probabilities() const;
   /// Takes the unweighted loss of one example at `step`.  Throws Error if it is not finite.

@@ -89,10 +89,11 @@ struct CosineTimeOptions {
 };
 
 struct FlowOptions {
-  double t_min = 1e-4;
+  double t_min = 1e-4, t_max = 1;
   template <class Visit>
   void fields(Visit&& visit) {
     visit("t_min", t_min, "smallest time");
+    visit("t_max", t_max, "largest time; below 1 log-SNR is finite, which likelihood needs");
   }
 };
 
@@ -223,11 +224,20 @@ std::vector<Named<Schedule>> named_schedules() {
           "cosine-continuous", "continuous, alpha a cosine and sigma a sine of t",
           [](const CosineTimeOptions& o) { return cosine(o.t_min, o.t_max); }),
       row<Schedule, FlowOptions>("flow", "continuous, straight from data to noise (flow matching)",
-                                 [](const FlowOptions& o) { return flow(o.t_min); }),
+                                 [](const FlowOptions& o) { return flow(o.t_min, o.t_max); }),
       row<Schedule, LogSnrOptions>(
           "log-snr-linear",
           "continuous, variance preserving, log-SNR falls linearly (VDM): for likelihood",
           [](const LogSnrOptions& o) { return log_snr_linear(o.gamma_min, o.gamma_max); }),
+      row<Schedule, LogSnrOptions>("learned",
+                                   "continuous, learned with the network (VDM): the bound's own "
+                                   "ends, and least noise between",
+                                   [](const LogSnrOptions& o) {
+                                     Schedule start = log_snr_linear(
+                                         o.gamma_min, o.gamma_max);  // where training begins
+                                     start.name = "learned";
+                                     return start;
+                                   }),
   };
 }
 
@@ -246,6 +256,16 @@ std::vector<Named<MakeParameterisation>> named_parameterisations() {
               return edm_prediction(sigma_data);
             };
           }),
+      row<MakeParameterisation, NoOptions>(
+          "ve", "minus the noise, told log sigma (EDM's name for score SDE's networks)",
+          [](const NoOptions&) -> MakeParameterisation {
+            return [](const NoiseLabel&) { return ve_prediction(); };
+          }),
+      row<MakeParameterisation, ChainOptions>(
+          "iddpm", "the noise, input scaled to variance 1, told the nearest step of a cosine chain",
+          [](const ChainOptions& o) -> MakeParameterisation {
+            return [steps = o.steps](const NoiseLabel&) { return iddpm_prediction(steps); };
+          }),
   };
 }
 
@@ -255,8 +275,15 @@ std::vector<Named<MakeObjective>> named_objectives() {
           "simple", "L_simple: every step alike",
           [](const NoOptions&) -> MakeObjective { return simple_objective; }),
       row<MakeObjective, NoOptions>(
+          "unweighted",
+          "the network's own error: flow matching with velocity; for v where a chain ends in noise",
+          [](const NoOptions&) -> MakeObjective { return unweighted_objective; }),
+      row<MakeObjective, NoOptions>(
           "vlb", "the variational bound's diffusion part: best likelihood",
           [](const NoOptions&) -> MakeObjective { return vlb_objective; }),
+      row<MakeObjective, NoOptions>(
+          "likelihood", "vlb's mean with t drawn by its weight g^2/sigma^2: less noise (score SDE)",
+          [](const NoOptions&) -> MakeObjective { return likelihood_objective; }),
       row<MakeObjective, NoOptions>(
           "bound", "the whole bound of a chain, its decoder included, for any reverse variance",
           [](const NoOptions&) -> MakeObjective { return bound_objective; }),

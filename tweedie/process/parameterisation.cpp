@@ -1,8 +1,11 @@
 #include "tweedie/process/parameterisation.h"
 
+#include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "tweedie/base/error.h"
+#include "tweedie/process/schedule.h"
 
 namespace tweedie {
 
@@ -54,6 +57,33 @@ Parameterisation edm_prediction(double sigma_data) {
     const double sigma = l.sigma / l.alpha, total = sigma * sigma + sigma_data * sigma_data;
     return Scaling{sigma_data * sigma_data / total / l.alpha, sigma * sigma_data / std::sqrt(total),
                    1 / (l.alpha * std::sqrt(total)), std::log(sigma) / 4};
+  };
+}
+
+Parameterisation ve_prediction() {
+  return [](const Level& l) {
+    check(l.alpha > 0, "ve prediction: needs alpha > 0");
+    const double sigma = l.sigma / l.alpha;
+    return Scaling{1 / l.alpha, sigma, 1 / l.alpha, std::log(0.5 * sigma)};
+  };
+}
+
+Parameterisation iddpm_prediction(int64_t steps) {
+  const Schedule chain = cosine_chain(steps);
+  std::vector<double> sigmas = {0};  // sigma / alpha of step i
+  for (int64_t i = 1; i <= steps; ++i) {
+    const Level l = chain.at(static_cast<double>(i) / static_cast<double>(steps));
+    sigmas.push_back(l.sigma / l.alpha);
+  }
+  return [sigmas](const Level& l) {
+    check(l.alpha > 0, "iddpm prediction: needs alpha > 0");
+    const double sigma = l.sigma / l.alpha;
+    const auto next = std::lower_bound(sigmas.begin(), sigmas.end(), sigma);
+    size_t step = static_cast<size_t>(next - sigmas.begin());
+    if (step == sigmas.size() || (step > 0 && sigma - sigmas[step - 1] < sigmas[step] - sigma))
+      --step;
+    return Scaling{1 / l.alpha, -sigma, 1 / std::hypot(l.alpha, l.sigma),
+                   static_cast<double>(step) - 1};
   };
 }
 

@@ -23,4 +23,12 @@ Parameterisation velocity_prediction(NoiseLabel label);
 Parameterisation score_prediction(NoiseLabel label);
 Parameterisation edm_prediction(double sigma_data = 0.5);
 
+// Karras et al. 2022 (arXiv:2206.00364), table 1, as processes of any alpha: they know the level by
+// its noise-to-signal ratio alone, so that one network serves every process.
+/// Column VE: F = -eps on x_t / alpha, told log(sigma / (2 alpha)).
+Parameterisation ve_prediction();
+/// Column iDDPM: F = eps on x_t scaled to variance 1 (for data of variance 1), told which step of
+/// the cosine chain of `steps` has the nearest sigma / alpha, counted from 0; -1 is clean data.
+Parameterisation iddpm_prediction(int64_t steps = 1000);
+
 }  // namespace tweedie

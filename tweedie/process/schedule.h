@@ -50,7 +50,7 @@ Schedule sub_vp(double beta_min = 0.1, double beta_max = 20, double t_min = 1e-5
 Schedule ve(double sigma_min = 0.01, double sigma_max = 50);
 Schedule cosine(double t_min = 1e-4, double t_max = 0.9999);
 Schedule edm(double sigma_min = 0.002, double sigma_max = 80);
-Schedule flow(double t_min = 1e-4);
+Schedule flow(double t_min = 1e-4, double t_max = 1);
 /// Variance preserving with log-SNR falling linearly in t: -log_snr = gamma_min + t (gamma_max -
 /// gamma_min), t in [0, 1]. Kingma et al. 2021 (arXiv:2107.00630).
 Schedule log_snr_linear(double gamma_min = -13.3, double gamma_max = 5);

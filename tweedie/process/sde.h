@@ -11,8 +11,8 @@ struct ForwardSde {
 };
 
 /// f = d_alpha / alpha and g^2 = 2 sigma (d_sigma - f sigma).  Throws Error at a level without a
-/// tangent (a chain's) or without signal.  Kingma et al. 2021 (arXiv:2107.00630), appendix B, whose
-/// sigma^2 moves at the rate 2 f sigma^2 + g^2.
+/// tangent (a chain's) or without signal.  Kingma et al. 2021 (arXiv:2107.00630), appendix D, eq.
+/// 36, whose sigma^2 moves at the rate 2 f sigma^2 + g^2.
 ForwardSde forward_sde(const Level& level);
 
 }  // namespace tweedie

@@ -12,7 +12,8 @@ namespace tweedie::reference {
 namespace {
 
 enum class Sigmas { none, end_in_zero, end_in_least, end_as_told };
-enum class Repeats { none, pndm, heun, midpoints };
+/// Levels listed twice: for the two evaluations of a step, or its midpoint between.
+enum class Repeats { none, pndm, heun, midpoints, ancestral_midpoints, inner_midpoints };
 
 /// What tells one scheduler's grid from another's.
 struct Scheduler {
@@ -27,11 +28,16 @@ const std::map<std::string, Scheduler>& schedulers() {
       {"DDIMScheduler", {false, false, Sigmas::none, Repeats::none, false}},
       {"DDPMScheduler", {false, false, Sigmas::none, Repeats::none, false}},
       {"PNDMScheduler", {false, false, Sigmas::none, Repeats::pndm, false}},
-      {"EulerDiscreteScheduler", {false, true, Sigmas::end_in_zero, Repeats::none, false}},
+      {"EulerDiscreteScheduler", {false, true, Sigmas::end_as_told, Repeats::none, false}},
       {"EulerAncestralDiscreteScheduler", {false, true, Sigmas::end_in_zero, Repeats::none, false}},
       {"LMSDiscreteScheduler", {false, true, Sigmas::end_in_zero, Repeats::none, false}},
       {"HeunDiscreteScheduler", {false, true, Sigmas::end_in_zero, Repeats::heun, false}},
       {"KDPM2DiscreteScheduler", {false, true, Sigmas::end_in_zero, Repeats::midpoints, false}},
+      {"KDPM2AncestralDiscreteScheduler",
+       {false, true, Sigmas::end_in_zero, Repeats::ancestral_midpoints, false}},
+      {"DPMSolverSDEScheduler",
+       {false, true, Sigmas::end_in_zero, Repeats::inner_midpoints, false}},
+      {"DPMSolverSinglestepScheduler", {true, false, Sigmas::end_as_told, Repeats::none, true}},
       {"DEISMultistepScheduler", {true, false, Sigmas::end_in_least, Repeats::none, true}},
       {"DPMSolverMultistepScheduler", {true, false, Sigmas::end_as_told, Repeats::none, true}},
       {"UniPCMultistepScheduler", {true, false, Sigmas::end_as_told, Repeats::none, true}},
@@ -162,16 +168,20 @@ void repeat_for_pndm(const Json& settings, int64_t length, int64_t steps,
   timesteps.insert(timesteps.begin(), rk.begin(), rk.end());
 }
 
-/// Steps of the second order that are evaluated half way between two levels, in log sigma.
-void repeat_at_midpoints(const NoiseTable& table, DiffusersGrid& grid) {
+/// Steps of the second order that are evaluated half way between two levels, in log sigma; with
+/// ancestral noise, half way to the level that the step goes down to, which is the next one.
+void repeat_at_midpoints(const NoiseTable& table, Repeats repeats, DiffusersGrid& grid) {
   std::vector<double> timesteps{grid.timesteps.front()};
   for (size_t i = 1; i < grid.timesteps.size(); ++i) {
-    timesteps.push_back(table.time_of(std::sqrt(grid.sigmas[i - 1] * grid.sigmas[i])));
+    const double next = grid.sigmas[i], middle = repeats == Repeats::ancestral_midpoints
+                                                     ? next
+                                                     : std::sqrt(grid.sigmas[i - 1] * next);
+    timesteps.push_back(table.time_of(middle));
     timesteps.push_back(grid.timesteps[i]);
   }
   grid.timesteps = std::move(timesteps);
-  grid.sigmas = doubled(grid.sigmas, false);
-  grid.sigmas.push_back(grid.sigmas.back());
+  grid.sigmas = doubled(grid.sigmas, repeats == Repeats::inner_midpoints);
+  if (repeats != Repeats::inner_midpoints) grid.sigmas.push_back(grid.sigmas.back());
 }
 
 /// Replaces the levels of a grid by Karras' or others between the same ends.
@@ -185,8 +195,10 @@ void replace_kind(const std::string& kind, const Scheduler& row, const Json& set
   grid.timesteps.clear();
   for (const double sigma : grid.sigmas) grid.timesteps.push_back(table.time_of(sigma));
   const bool rounds = kind == "use_karras_sigmas" || kind == "use_lu_lambdas";
-  if (row.whole_chain_ends && rounds &&
-      settings.value("beta_schedule", std::string()) != "squaredcos_cap_v2")
+  const bool halves = row.repeats == Repeats::midpoints ||
+                      row.repeats == Repeats::ancestral_midpoints;  // the KDPM2 schedulers
+  if (rounds && (halves || (row.whole_chain_ends &&
+                            settings.value("beta_schedule", std::string()) != "squaredcos_cap_v2")))
     for (double& t : grid.timesteps) t = std::nearbyint(t);
 }
 
@@ -221,7 +233,8 @@ DiffusersGrid diffusers_grid(const std::string& scheduler, const Json& settings,
     grid.timesteps = doubled(grid.timesteps, false);
     grid.sigmas = doubled(grid.sigmas, true);
   }
-  if (row.repeats == Repeats::midpoints) repeat_at_midpoints(table, grid);
+  if (row.repeats != Repeats::none && row.repeats != Repeats::heun)
+    repeat_at_midpoints(table, row.repeats, grid);
   return grid;
 }
 

@@ -43,6 +43,7 @@ Denoiser exact_denoiser(const Mixture& mixture, NetworkView view, Evaluations* i
       level.alpha = scale, level.sigma *= scale;
     }
     const auto [out, x0] = answer(mixture, view.prediction, input, level);
+    into->state.push_back(x);
     into->x.push_back(input);
     into->out.push_back(out);
     into->x0.push_back(x0);

@@ -14,7 +14,7 @@ namespace tweedie::reference {
 /// What the network was asked and answered, evaluation by evaluation; the level is that of its
 /// input, t the peer's own number for it.
 struct Evaluations {
-  std::vector<Tensor> x, out, x0;
+  std::vector<Tensor> state, x, out, x0;  // the sampler's state, the network's input and output
   std::vector<Level> level;
 };
 

@@ -13,4 +13,11 @@ Plan plan_edm_sampler(const Json& row);
 Plan plan_score_sde_sampler(const Json& row);
 Plan plan_diffusers_sampler(const Json& row);  // diffusers' DDPMScheduler and DDIMScheduler
 
+// diffusers' schedulers by the variable their state is in: x_0 + sigma eps, or alpha x_0 + sigma
+// eps with steps in log(alpha / sigma).
+bool is_sigma_scheduler(const std::string& name);
+Plan plan_diffusers_sigma_sampler(const Json& row);
+bool is_lambda_scheduler(const std::string& name);
+Plan plan_diffusers_lambda_sampler(const Json& row);
+
 }  // namespace tweedie::reference

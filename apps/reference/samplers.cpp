@@ -13,6 +13,10 @@ Plan plan_samplers(const Json& row) {
   const std::string scheduler = text_or_empty(config, "scheduler");
   if (peer == "diffusers" && (scheduler == "DDPMScheduler" || scheduler == "DDIMScheduler"))
     return plan_diffusers_sampler(row);
+  if (peer == "diffusers" && is_sigma_scheduler(scheduler))
+    return plan_diffusers_sigma_sampler(row);
+  if (peer == "diffusers" && is_lambda_scheduler(scheduler))
+    return plan_diffusers_lambda_sampler(row);
   const std::string sampler = !scheduler.empty() ? scheduler : text_or_empty(config, "sampler");
   return {{}, "sampler " + peer + (sampler.empty() ? "" : " " + sampler) + ": not in this release"};
 }

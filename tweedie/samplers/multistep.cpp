@@ -58,35 +58,37 @@ Sampler multistep(MultistepOptions options) {
     std::deque<Known> history;  // newest first
     Tensor start, z;            // of the step before: where it began, and its noise
     int64_t last_order = 0;
-    return walk("multistep", x, path, observe,
-                [&](const Tensor& predicted, const Level& t, const Level& s, int64_t i) {
-                  const Tensor x0 = denoiser(predicted, t, condition).x0;
-                  history.push_front(
-                      {half_log_snr(t), form == Form::x0 ? x0 : eps_from_x0(predicted, x0, t)});
-                  Tensor state = predicted;
-                  if (options.corrector > 0 && i > 0) {
-                    // The nodes of the step before in their order, its own first; the new one last.
-                    const int64_t used = std::min(options.corrector, last_order + 1);
-                    std::vector<Known> known(history.begin() + 1, history.begin() + used);
-                    known.push_back(history.front());
-                    state = combined(
-                        exponential_step(path[static_cast<size_t>(i - 1)], t, form, nodes_of(known),
-                                         closure, options.eta, options.half_curvature),
-                        start, known, z);
-                  }
-                  const int64_t order = order_of(options, i, steps);
-                  const std::vector<Known> known(history.begin(), history.begin() + order);
-                  const double eta = s.sigma > 0 ? options.eta : 0;
-                  const StepWeights weights = exponential_step(t, s, form, nodes_of(known), closure,
-                                                               eta, options.half_curvature);
-                  z = eta > 0 ? noise(state, t, s) : Tensor();
-                  const Tensor next = combined(weights, state, known, z);
-                  start = state;
-                  last_order = order;
-                  const int64_t kept = std::max(options.order, options.corrector);
-                  if (static_cast<int64_t>(history.size()) > kept) history.pop_back();
-                  return Stepped{next, x0};
-                });
+    return walk(
+        "multistep", x, path, observe,
+        [&](const Tensor& predicted, const Level& t, const Level& s, int64_t i) {
+          const Tensor x0 = denoiser(predicted, t, condition).x0;
+          history.push_front(
+              {half_log_snr(t), form == Form::x0 ? x0 : eps_from_x0(predicted, x0, t)});
+          Tensor state = predicted;
+          if (options.corrector > 0 && i > 0 &&
+              std::count(options.uncorrected.begin(), options.uncorrected.end(), i - 1) == 0) {
+            // The nodes of the step before in their order, its own first; the new one last.
+            const int64_t used = std::min(options.corrector, last_order + 1);
+            std::vector<Known> known(history.begin() + 1, history.begin() + used);
+            known.push_back(history.front());
+            state = combined(
+                exponential_step(path[static_cast<size_t>(i - 1)], t, form, nodes_of(known),
+                                 closure, options.eta, options.half_curvature),
+                start, known, z);
+          }
+          const int64_t order = order_of(options, i, steps);
+          const std::vector<Known> known(history.begin(), history.begin() + order);
+          const double eta = s.sigma > 0 ? options.eta : 0;
+          const StepWeights weights =
+              exponential_step(t, s, form, nodes_of(known), closure, eta, options.half_curvature);
+          z = eta > 0 ? noise(state, t, s) : Tensor();
+          const Tensor next = combined(weights, state, known, z);
+          start = state;
+          last_order = order;
+          const int64_t kept = std::max(options.order, options.corrector);
+          if (static_cast<int64_t>(history.size()) > kept) history.pop_back();
+          return Stepped{next, x0};
+        });
   };
 }
 

@@ -18,7 +18,8 @@ struct MultistepOptions {
   double eta = 0;
   int64_t corrector = 0;
   bool lower_final = true;
-  std::vector<int64_t> orders = {};  // of every step, instead of `order`; set by programs
+  std::vector<int64_t> orders = {};       // of every step, instead of `order`; set by programs
+  std::vector<int64_t> uncorrected = {};  // steps whose end is not corrected; set by programs
   template <class Visit>
   void fields(Visit&& visit) {
     visit("order", order, "predictions that a step is made from, this one included");

@@ -12,6 +12,7 @@
 #include "tweedie/samplers/renoise.h"
 #include "tweedie/samplers/reverse_sde.h"
 #include "tweedie/samplers/runge_kutta.h"
+#include "tweedie/samplers/sde_adaptive.h"
 #include "tweedie/samplers/single_step.h"
 
 namespace tweedie {
@@ -129,6 +130,10 @@ std::map<std::string, SamplerEntry> named_samplers() {
   add("annealed-langevin", "Langevin dynamics at falling levels of noise (NCSN)", reverse_sde,
       ReverseSdeOptions{.predictor = "none", .corrections = 5, .size = "sigma"},
       {"none", "5 N + 1", yes, "score-matching models on edm and ve", "karras"});
+  add("sde-adaptive", "the reverse SDE with steps halved where needed along one Brownian path",
+      sde_adaptive, SdeAdaptiveOptions{},
+      {"1", "as rtol and atol need", yes, "an error wanted instead of a number of steps",
+       "log-snr"});
   add("consistency", "jump to the data and add new noise", renoise, RenoiseOptions{},
       {"1", "N", yes, "distilled models: 1 to 8 steps"});
   return all;

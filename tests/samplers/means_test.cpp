@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include "tests/samplers/drawn.h"
+#include "tweedie/base/error.h"
 
 using namespace tweedie;
 using namespace tweedie::testing;
@@ -31,4 +32,22 @@ TEST_CASE("every sampler draws the mixture's mean from each kind of process") {
       const double off = distance(out.mean(0), mean);
       CHECK(off <= 0.06);  // 3 standard errors are 0.05
     }
+}
+
+TEST_CASE("adaptive steps of the SDE draw the data's moments, and a budget too small is said") {
+  const SamplerEntry& entry = registry().samplers.at("sde-adaptive");
+  const Path path = named_path("log-snr", vp_linear(0.1, 20, 1e-3), 2);
+  std::vector<int64_t> samples;
+  for (int64_t i = 0; i < 2000; ++i) samples.push_back(i);
+  const Tensor start = keyed_prior(5, samples, {1}).to(at::kDouble);
+  for (const double tolerance : {0.01, 0.001}) {
+    const Tensor out = entry.make({{"rtol", tolerance}, {"atol", tolerance}})(
+        exact_denoiser(), start, path, {}, noise_of(samples), {});
+    const double off = std::abs(out.var().item<double>() - kVar);
+    CHECK(off <= (tolerance > 0.005 ? 0.04 : 0.03));  // 3 standard errors are 0.03
+    CHECK(std::abs(out.mean().item<double>() - kMean) <= 0.05);
+  }
+  CHECK_THROWS_WITH_AS(entry.make({{"rtol", 0}, {"atol", 1e-6}, {"max_evaluations", 60}})(
+                           exact_denoiser(), start, path, {}, noise_of(samples), {}),
+                       doctest::Contains("raise rtol"), Error);
 }

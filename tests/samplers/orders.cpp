@@ -155,7 +155,7 @@ std::vector<OrderCase> order_cases() {
       {"euler-maruyama", R"({"noise_at_end": true})", true, many, 1, 0.05},
       {"reverse-diffusion", R"({"noise_at_end": true})", true, many, 1, 0.05},
       {"dpm++sde", "{}", true, {1600, 3200}, 1, 0.05},
-      {"dpm++2s-ancestral", "{}", true, many, 2, 0.15},
+      {"dpm++2s-ancestral", "{}", true, {1600, 3200}, 2, 0.15},
       {"dpm++2m-sde", "{}", true, many, 2, 0.15},
       {"dpm++3m-sde", "{}", true, many, 3, 0.15},
   };

@@ -11,6 +11,8 @@ Plan plan_kdiffusion_sampler(const Json& row);
 Plan plan_dpm_solver_sampler(const Json& row);
 Plan plan_edm_sampler(const Json& row);
 Plan plan_score_sde_sampler(const Json& row);
-Plan plan_diffusers_sampler(const Json& row);  // diffusers' DDPMScheduler and DDIMScheduler
+Plan plan_diffusers_sampler(const Json& row);       // diffusers' DDPMScheduler and DDIMScheduler
+Plan plan_diffusers_flow_sampler(const Json& row);  // FlowMatchEuler and FlowMatchHeun
+Plan plan_diffusers_pndm_sampler(const Json& row);  // PNDM and IPNDM
 
 }  // namespace tweedie::reference

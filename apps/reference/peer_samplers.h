@@ -14,5 +14,6 @@ Plan plan_score_sde_sampler(const Json& row);
 Plan plan_diffusers_sampler(const Json& row);       // diffusers' DDPMScheduler and DDIMScheduler
 Plan plan_diffusers_flow_sampler(const Json& row);  // FlowMatchEuler and FlowMatchHeun
 Plan plan_diffusers_pndm_sampler(const Json& row);  // PNDM and IPNDM
+Plan plan_diffusers_consistency_sampler(const Json& row);  // CMStochasticIterative, LCM, TCD
 
 }  // namespace tweedie::reference

@@ -14,6 +14,9 @@ const std::map<std::string, Plan (*)(const Json&)>& diffusers_plans() {
       {"FlowMatchHeunDiscreteScheduler", plan_diffusers_flow_sampler},
       {"PNDMScheduler", plan_diffusers_pndm_sampler},
       {"IPNDMScheduler", plan_diffusers_pndm_sampler},
+      {"CMStochasticIterativeScheduler", plan_diffusers_consistency_sampler},
+      {"LCMScheduler", plan_diffusers_consistency_sampler},
+      {"TCDScheduler", plan_diffusers_consistency_sampler},
   };
   return plans;
 }

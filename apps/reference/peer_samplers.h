@@ -15,5 +15,7 @@ Plan plan_diffusers_sampler(const Json& row);       // diffusers' DDPMScheduler 
 Plan plan_diffusers_flow_sampler(const Json& row);  // FlowMatchEuler and FlowMatchHeun
 Plan plan_diffusers_pndm_sampler(const Json& row);  // PNDM and IPNDM
 Plan plan_diffusers_consistency_sampler(const Json& row);  // CMStochasticIterative, LCM, TCD
+Plan plan_diffusers_sde_sampler(const Json& row);          // ScoreSdeVe and ScoreSdeVp
+Plan plan_diffusers_sa_solver(const Json& row);            // SASolver
 
 }  // namespace tweedie::reference

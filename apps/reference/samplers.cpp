@@ -17,6 +17,9 @@ const std::map<std::string, Plan (*)(const Json&)>& diffusers_plans() {
       {"CMStochasticIterativeScheduler", plan_diffusers_consistency_sampler},
       {"LCMScheduler", plan_diffusers_consistency_sampler},
       {"TCDScheduler", plan_diffusers_consistency_sampler},
+      {"ScoreSdeVeScheduler", plan_diffusers_sde_sampler},
+      {"ScoreSdeVpScheduler", plan_diffusers_sde_sampler},
+      {"SASolverScheduler", plan_diffusers_sa_solver},
   };
   return plans;
 }

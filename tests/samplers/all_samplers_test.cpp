@@ -3,6 +3,7 @@
 
 #include "tests/model/no_noise.h"
 #include "tests/samplers/drawn.h"
+#include "tweedie/samplers/multistep.h"
 
 using namespace tweedie;
 using namespace tweedie::testing;
@@ -146,6 +147,18 @@ TEST_CASE("churn with the exact score leaves the marginals as they are, to first
   CHECK(distance(still, churned) > 0.1);
   CHECK(distance(still.mean(0), churned.mean(0)) <= 0.06);
   CHECK(distance(still.var(0, false), churned.var(0, false)) <= 0.06);
+}
+
+TEST_CASE("multistep takes an eta for every step, and only for every step") {
+  const Path path = named_path("log-snr", vp_linear(0.1, 20, 1e-3), 4);
+  const auto result = [&](MultistepOptions options) {
+    return drawn(multistep(options), path, {3});
+  };
+  CHECK(at::equal(result({.eta = 1, .corrector = 2}),
+                  result({.corrector = 2, .etas = {1, 1, 1, 1}})));
+  CHECK_FALSE(at::equal(result({.etas = {1, 0, 1, 0}}), result({.etas = {1, 1, 1, 0}})));
+  CHECK_THROWS_WITH_AS(result({.etas = {1, 0}}), "multistep: 2 etas for 4 steps", Error);
+  CHECK_THROWS_WITH_AS(multistep({.etas = {-1}}), doctest::Contains("etas >= 0, got -1"), Error);
 }
 
 TEST_CASE("samplers name a wrong option, what was expected and what is near") {

@@ -17,5 +17,6 @@ Plan plan_diffusers_pndm_sampler(const Json& row);  // PNDM and IPNDM
 Plan plan_diffusers_consistency_sampler(const Json& row);  // CMStochasticIterative, LCM, TCD
 Plan plan_diffusers_sde_sampler(const Json& row);          // ScoreSdeVe and ScoreSdeVp
 Plan plan_diffusers_sa_solver(const Json& row);            // SASolver
+Plan plan_diffusers_repaint(const Json& row);              // RePaint
 
 }  // namespace tweedie::reference

@@ -20,6 +20,7 @@ const std::map<std::string, Plan (*)(const Json&)>& diffusers_plans() {
       {"ScoreSdeVeScheduler", plan_diffusers_sde_sampler},
       {"ScoreSdeVpScheduler", plan_diffusers_sde_sampler},
       {"SASolverScheduler", plan_diffusers_sa_solver},
+      {"RePaintScheduler", plan_diffusers_repaint},
   };
   return plans;
 }

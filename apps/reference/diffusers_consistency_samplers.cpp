@@ -39,6 +39,7 @@ void run_consistency(const Case& the_case, Checker& checker) {
   const double least = number_of(scheduler, "sigma_min");
   std::vector<double> sigmas =
       consistency_sigmas(scheduler, the_case.config.at("num_inference_steps"));
+  checker.compatibility("diffusers: consistency models' levels count the least noise as data's");
   NetworkView view{
       .sigma_seen = [=](const Level& level) { return std::hypot(level.sigma, least); }};
   if (scheduler.at("clip_denoised"))

@@ -57,6 +57,7 @@ void run_sa_solver(const Case& the_case, Checker& checker) {
   const Json& config = the_case.config;
   const Json scheduler = the_case.row.at("scheduler_config");
   const DiffusersGrid grid = sa_grid(scheduler, config.at("num_inference_steps"), checker);
+  checker.compatibility("diffusers: SA-Solver ends at the level of timestep 0, not at clean data");
   // Every step draws, whether it adds noise or not.
   const PeerRun run = run_peer(the_case, {.prediction = config.value("prediction", "epsilon")},
                                multistep(sa_options(scheduler, grid.timesteps)),

@@ -29,6 +29,11 @@ std::vector<double> exponential_ratios(double least, double most, int64_t steps)
 /// Evenly spaced quantiles of Beta(0.6, 0.6) (Lee et al. 2024, arXiv:2407.12173).
 std::vector<double> beta_ratios(double least, double most, int64_t steps);
 
+/// Flow matching's `steps` noise levels of a training grid of `length`, from noise to data, which
+/// is not among them.
+std::vector<double> flow_sigmas(const Json& settings, int64_t length, int64_t steps,
+                                Checker& checker);
+
 // Group A's cases of these.
 void check_diffusers_grid(const Case& the_case, Checker& checker);
 void check_sigma_kinds(const Case& the_case, Checker& checker);

@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "diffusers_schedulers.h"
+#include "diffusers_trajectory.h"
 #include "mixture.h"
 #include "peer_samplers.h"
 #include "peer_tables.h"
@@ -36,16 +37,6 @@ std::shared_ptr<AnalyticNetwork> network_of(const Case& the_case, const Schedule
       });
 }
 
-void compare_chain(Checker& checker, const Schedule& chain, const std::vector<int64_t>& timesteps) {
-  std::vector<double> alpha_bar;
-  for (int64_t t = 0; t < chain.steps; ++t) {
-    const double alpha = level_of_timestep(chain, t).alpha;
-    alpha_bar.push_back(alpha * alpha);
-  }
-  checker.compare("alphas_cumprod", at::tensor(alpha_bar, at::kDouble));
-  checker.compare("timesteps", at::tensor(timesteps, at::kLong));
-}
-
 void run_diffusers_samplers(const Case& the_case, Checker& checker) {
   const Json& config = the_case.config;
   const Json step_options = config.value("step", Json::object());
@@ -63,7 +54,8 @@ void run_diffusers_samplers(const Case& the_case, Checker& checker) {
           : run_diffusers_ddim(scheduler, timesteps, config.at("num_inference_steps"), options,
                                network, start, draws, checker);
   compare_trajectory(the_case, checker, result.trajectory, result.transitions, network->calls);
-  compare_chain(checker, chain, timesteps);
+  compare_alpha_bars(checker, chain);
+  checker.compare("timesteps", at::tensor(timesteps, at::kLong));
 }
 
 }  // namespace

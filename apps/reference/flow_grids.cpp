@@ -13,6 +13,8 @@ namespace {
 /// Esser et al. 2024 (arXiv:2403.03206), eq. 23.
 double shifted(double sigma, double shift) { return shift * sigma / (1 + (shift - 1) * sigma); }
 
+}  // namespace
+
 std::vector<double> flow_sigmas(const Json& settings, int64_t length, int64_t steps,
                                 Checker& checker) {
   const bool dynamic = settings.value("use_dynamic_shifting", false);
@@ -49,8 +51,6 @@ std::vector<double> flow_sigmas(const Json& settings, int64_t length, int64_t st
   }
   return sigmas;
 }
-
-}  // namespace
 
 void check_flow_sigmas(const Case& the_case, Checker& checker) {
   for (const auto& [name, expected] : the_case.tensors) {

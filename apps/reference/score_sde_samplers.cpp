@@ -1,11 +1,11 @@
 // The cases of score_sde's sampling.py: predictor-corrector samplers, and its ODE by SciPy.
 #include <cmath>
 
-#include "peer_run.h"
 #include "peer_samplers.h"
 #include "peer_tables.h"
 #include "scipy_rk45.h"
 #include "score_sde_process.h"
+#include "score_sde_samplers.h"
 #include "trajectory.h"
 #include "tweedie/process/compat.h"
 #include "tweedie/samplers/reverse_sde.h"
@@ -164,19 +164,11 @@ std::vector<Tensor> song_means(const Case& the_case, const SongCase& song,
 
 void run_pc(const Case& the_case, Checker& checker) {
   const Json& config = the_case.config;
-  const SongCase song(config);
-  const std::vector<Transition> steps = song_steps(song);
-  const ReverseSdeOptions options = song_options(song, config);
-  name_conventions(song, checker);
-  compare_discrete_table(the_case, checker, song.sde);
-  const PeerRun run =
-      run_peer(the_case, song_view(song), reverse_sde(options), song_start(the_case, song.sde),
-               joined(steps), recorded_draws(the_case));
-  const std::vector<Tensor> means = song_means(the_case, song, options, steps, run.x);
-  checker.compare("x", at::stack(run.x));
-  checker.compare("x_mean", at::stack(means));
-  checker.compare("x_final", config.value("denoise", true) ? means.back() : run.x.back());
-  compare_calls(the_case, checker, run.evaluations);
+  const SongRun song = run_song(the_case, config, checker);
+  checker.compare("x", at::stack(song.run.x));
+  checker.compare("x_mean", at::stack(song.means));
+  checker.compare("x_final", config.value("denoise", true) ? song.means.back() : song.run.x.back());
+  compare_calls(the_case, checker, song.run.evaluations);
 }
 
 /// A predictor's step from eps, without its noise.
@@ -232,6 +224,18 @@ Refusal ode_refusal(const Json& config) {
 }
 
 }  // namespace
+
+SongRun run_song(const Case& the_case, const Json& config, Checker& checker) {
+  const SongCase song(config);
+  const std::vector<Transition> steps = song_steps(song);
+  const ReverseSdeOptions options = song_options(song, config);
+  name_conventions(song, checker);
+  compare_discrete_table(the_case, checker, song.sde);
+  const PeerRun run =
+      run_peer(the_case, song_view(song), reverse_sde(options), song_start(the_case, song.sde),
+               joined(steps), recorded_draws(the_case));
+  return {run, song_means(the_case, song, options, steps, run.x)};
+}
 
 Plan plan_score_sde_sampler(const Json& row) {
   const Json config = row.value("config", Json::object());

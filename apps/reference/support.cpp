@@ -26,6 +26,15 @@ Refusal other_value(const std::string& key, const Json& table,
          ": not in this release";
 }
 
+Refusal switched_on(const Json& table, const std::vector<std::string>& keys) {
+  for (const std::string& key : keys) {
+    const Json value = table.value(key, Json());
+    if (!value.is_null() && value != false)
+      return key + " " + value.dump() + ": not in this release";
+  }
+  return {};
+}
+
 Refusal first_refusal(const std::vector<Refusal>& refusals) {
   for (const Refusal& refusal : refusals)
     if (!refusal.empty()) return refusal;

@@ -18,6 +18,8 @@ Refusal unknown_keys(const std::string& where, const Json& table,
 /// A text that is none of `known`; a missing or null one is the peer's default.
 Refusal other_value(const std::string& key, const Json& table,
                     const std::vector<std::string>& known);
+/// A key of `table` among `keys` that is set: neither missing nor null nor false.
+Refusal switched_on(const Json& table, const std::vector<std::string>& keys);
 Refusal first_refusal(const std::vector<Refusal>& refusals);
 
 /// "" where the text is missing or null.

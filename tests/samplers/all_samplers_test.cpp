@@ -3,6 +3,7 @@
 
 #include "tests/model/no_noise.h"
 #include "tests/samplers/drawn.h"
+#include "tweedie/samplers/multistep.h"
 
 using namespace tweedie;
 using namespace tweedie::testing;
@@ -61,13 +62,12 @@ TEST_CASE("a sample of any sampler does not depend on its batch") {
 TEST_CASE("samplers that need no signal start from pure noise, the others say what to do") {
   const Path path = named_path("auto", flow(), 12);
   for (const char* name : {"ddim", "euler", "heun", "flow-heun", "dpm++2s", "dpm++2m", "dpm++3m",
-                           "unipc", "consistency"}) {
+                           "unipc", "consistency", "lms", "plms", "ipndm"}) {
     CAPTURE(name);
     const SamplerEntry& entry = registry().samplers.at(name);
     CHECK(at::isfinite(drawn(entry.make(without_clip(entry)), path, {1, 2})).all().item<bool>());
   }
-  for (const char* name :
-       {"dpm-2", "deis", "lms", "dpm-adaptive", "euler-maruyama", "dpm++2m-sde"}) {
+  for (const char* name : {"dpm-2", "deis", "dpm-adaptive", "euler-maruyama", "dpm++2m-sde"}) {
     CAPTURE(name);
     CHECK_THROWS_WITH_AS(drawn(registry().samplers.at(name).make(Json::object()), path, {1, 2}),
                          doctest::Contains("no signal"), Error);
@@ -147,6 +147,18 @@ TEST_CASE("churn with the exact score leaves the marginals as they are, to first
   CHECK(distance(still, churned) > 0.1);
   CHECK(distance(still.mean(0), churned.mean(0)) <= 0.06);
   CHECK(distance(still.var(0, false), churned.var(0, false)) <= 0.06);
+}
+
+TEST_CASE("multistep takes an eta for every step, and only for every step") {
+  const Path path = named_path("log-snr", vp_linear(0.1, 20, 1e-3), 4);
+  const auto result = [&](MultistepOptions options) {
+    return drawn(multistep(options), path, {3});
+  };
+  CHECK(at::equal(result({.eta = 1, .corrector = 2}),
+                  result({.corrector = 2, .etas = {1, 1, 1, 1}})));
+  CHECK_FALSE(at::equal(result({.etas = {1, 0, 1, 0}}), result({.etas = {1, 1, 1, 0}})));
+  CHECK_THROWS_WITH_AS(result({.etas = {1, 0}}), "multistep: 2 etas for 4 steps", Error);
+  CHECK_THROWS_WITH_AS(multistep({.etas = {-1}}), doctest::Contains("etas >= 0, got -1"), Error);
 }
 
 TEST_CASE("samplers name a wrong option, what was expected and what is near") {

@@ -12,20 +12,6 @@ namespace {
 
 double ratio_of(const Level& level) { return level.sigma / level.alpha; }
 
-/// Adams-Bashforth weights of even steps, newest first.
-std::vector<double> even_weights(size_t order) {
-  switch (order) {
-    case 1:
-      return {1};
-    case 2:
-      return {3.0 / 2, -1.0 / 2};
-    case 3:
-      return {23.0 / 12, -16.0 / 12, 5.0 / 12};
-    default:
-      return {55.0 / 24, -59.0 / 24, 37.0 / 24, -9.0 / 24};
-  }
-}
-
 /// Those of the polynomial through `nodes` (newest first), for a step from nodes[0] to `end`, as
 /// shares of the step.
 std::vector<double> exact_weights(const std::vector<double>& nodes, double end) {
@@ -56,6 +42,19 @@ Tensor weighted(const std::deque<PastEps>& known, const std::vector<double>& wei
 
 }  // namespace
 
+std::vector<double> even_weights(size_t order) {
+  switch (order) {
+    case 1:
+      return {1};
+    case 2:
+      return {3.0 / 2, -1.0 / 2};
+    case 3:
+      return {23.0 / 12, -16.0 / 12, 5.0 / 12};
+    default:
+      return {55.0 / 24, -59.0 / 24, 37.0 / 24, -9.0 / 24};
+  }
+}
+
 Sampler linear_multistep(LinearMultistepOptions options) {
   check(options.order >= 1 && options.order <= 4,
         "linear_multistep: expected an order of 1 to 4, got ", options.order);
@@ -76,10 +75,13 @@ Sampler linear_multistep(LinearMultistepOptions options) {
     return walk(
         "linear_multistep", x, path, observe,
         [&](const Tensor& state, const Level& t, const Level& s, int64_t i) {
-          check(t.alpha > 0, "linear_multistep: cannot start at t = ", t.t,
-                ", which has no signal (alpha = 0); lower t_max, or use a ++ solver");
           Tensor x0;
           known.push_front({ratio_of(t), eps_at(state, t, &x0)});
+          if (t.alpha == 0) {
+            const Tensor next = s.alpha * x0 + s.sigma * known[0].eps;
+            if (options.weights == "exact") known.clear();
+            return Stepped{next, x0};
+          }
           if (known.size() > static_cast<size_t>(options.order)) known.pop_back();
           const Tensor& eps = known[0].eps;
           if (i == 0 && options.start == "heun" && s.sigma > 0)

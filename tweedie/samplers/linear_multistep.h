@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "tweedie/base/fields.h"
 #include "tweedie/model/sampler.h"
@@ -26,7 +27,11 @@ struct LinearMultistepOptions {
 
 /// x / alpha moves by (ratio_s - ratio_t) sum_j w_j eps_j, where eps is a polynomial in the ratio
 /// sigma / alpha.  Weights "even": Liu et al. 2022 (arXiv:2202.09778), eq. 12.  One evaluation a
-/// step; start=heun takes one more, start=runge-kutta nine more.
+/// step; start=heun takes one more, start=runge-kutta nine more.  From pure noise, whose ratio is
+/// infinite, the first step is DDIM's; what it was made from counts for "even" weights alone.
 Sampler linear_multistep(LinearMultistepOptions options = {});
+
+/// Adams-Bashforth weights of even steps, newest first, for an order of 1 to 4.
+std::vector<double> even_weights(size_t order);
 
 }  // namespace tweedie

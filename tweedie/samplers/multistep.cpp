@@ -42,12 +42,24 @@ int64_t order_of(const MultistepOptions& options, int64_t index, int64_t steps) 
   return options.lower_final && steps < kFewSteps ? std::min(order, steps - index) : order;
 }
 
+/// The noise of a step from the level of this index; none reaches clean data.
+double eta_of(const MultistepOptions& options, size_t index, const Path& path) {
+  if (path[index + 1].sigma == 0) return 0;
+  return options.etas.empty() ? options.eta : options.etas[index];
+}
+
+void check_etas(const MultistepOptions& options, size_t steps) {
+  check(options.etas.empty() || options.etas.size() == steps, "multistep: ", options.etas.size(),
+        " etas for ", steps, " steps");
+}
+
 }  // namespace
 
 Sampler multistep(MultistepOptions options) {
   check(options.order >= 1 && options.order <= 6, "multistep: expected an order of 1 to 6, got ",
         options.order);
   check(options.eta >= 0, "multistep: expected eta >= 0, got ", options.eta);
+  for (const double eta : options.etas) check(eta >= 0, "multistep: expected etas >= 0, got ", eta);
   check(options.corrector == 0 || options.corrector >= 2,
         "multistep: a corrector needs 2 predictions or more (0: none), got ", options.corrector);
   const Form form = form_named(options.form, "multistep");
@@ -55,6 +67,7 @@ Sampler multistep(MultistepOptions options) {
   return [=](const Denoiser& denoiser, Tensor x, const Path& path, const Condition& condition,
              const Noise& noise, const Observer& observe) {
     const int64_t steps = static_cast<int64_t>(path.size()) - 1;
+    check_etas(options, path.size() - 1);
     std::deque<Known> history;  // newest first
     Tensor start, z;            // of the step before: where it began, and its noise
     int64_t last_order = 0;
@@ -71,14 +84,15 @@ Sampler multistep(MultistepOptions options) {
             const int64_t used = std::min(options.corrector, last_order + 1);
             std::vector<Known> known(history.begin() + 1, history.begin() + used);
             known.push_back(history.front());
-            state = combined(
-                exponential_step(path[static_cast<size_t>(i - 1)], t, form, nodes_of(known),
-                                 closure, options.eta, options.half_curvature),
-                start, known, z);
+            const size_t before = static_cast<size_t>(i - 1);
+            state =
+                combined(exponential_step(path[before], t, form, nodes_of(known), closure,
+                                          eta_of(options, before, path), options.half_curvature),
+                         start, known, z);
           }
           const int64_t order = order_of(options, i, steps);
           const std::vector<Known> known(history.begin(), history.begin() + order);
-          const double eta = s.sigma > 0 ? options.eta : 0;
+          const double eta = eta_of(options, static_cast<size_t>(i), path);
           const StepWeights weights =
               exponential_step(t, s, form, nodes_of(known), closure, eta, options.half_curvature);
           z = eta > 0 ? noise(state, t, s) : Tensor();

@@ -20,6 +20,7 @@ struct MultistepOptions {
   bool lower_final = true;
   std::vector<int64_t> orders = {};       // of every step, instead of `order`; set by programs
   std::vector<int64_t> uncorrected = {};  // steps whose end is not corrected; set by programs
+  std::vector<double> etas = {};          // of every step, instead of `eta`; set by programs
   template <class Visit>
   void fields(Visit&& visit) {
     visit("order", order, "predictions that a step is made from, this one included");
@@ -44,7 +45,8 @@ struct MultistepOptions {
 ///  (arXiv:2204.13902).
 ///  - corrector order + 1: UniPC, whose B(h) matters for two predictions only.  Zhao et al. 2023
 ///    (arXiv:2302.04867).
-///  - eta > 0 with corrector: SA-Solver.  Xue et al. 2023 (arXiv:2305.14267), algorithm 1.
+///  - eta > 0 with corrector: SA-Solver.  Xue et al. 2023 (arXiv:2305.14267), algorithm 1, whose
+///    tau^2 is eta.
 /// One evaluation a step.
 Sampler multistep(MultistepOptions options = {});
 

@@ -31,27 +31,51 @@ inline Tensor mixture_weights() {
   return at::tensor({kMixture[0].weight, kMixture[1].weight, kMixture[2].weight}, f64());
 }
 
-/// log(weight_k N(x_t; alpha mean_k, alpha^2 var_k + sigma^2)) of each component [B, 3], at one
-/// level.
-inline Tensor mixture_log_terms(const Tensor& x_t, const Level& l) {
-  const Tensor var = l.alpha * l.alpha * mixture_vars() + l.sigma * l.sigma;  // [3, 2]
-  const Tensor off = x_t.unsqueeze(1) - l.alpha * mixture_means();            // [B, 3, 2]
+/// log(weight_k N(x_t; alpha mean_k, alpha^2 var_k + sigma^2)) of each component [B, 3].
+inline Tensor mixture_log_terms(const Tensor& x_t, Levels levels) {
+  const Tensor like = x_t.detach().unsqueeze(1);  // [B, 1, 2]
+  const Tensor alpha = per_example(
+      levels, [](const Level& l) { return l.alpha; }, like);
+  const Tensor sigma = per_example(
+      levels, [](const Level& l) { return l.sigma; }, like);
+  const Tensor var = alpha.square() * mixture_vars() + sigma.square();  // [B, 3, 2]
+  const Tensor off = x_t.unsqueeze(1) - alpha * mixture_means();
   return mixture_weights().log() -
          0.5 * (off.square() / var + var.log() + std::log(2 * std::numbers::pi)).sum(2);
 }
 
 /// log p_t(x_t) [B].
-inline Tensor mixture_log_density(const Tensor& x_t, const Level& l) {
-  return mixture_log_terms(x_t, l).logsumexp(1);
+inline Tensor mixture_log_density(const Tensor& x_t, Levels levels) {
+  return mixture_log_terms(x_t, levels).logsumexp(1);
 }
 
-/// E[x_0 | x_t] at one level: each component's own, by its share of the posterior.
+/// E[x_0 | x_t]: each component's own, by its share of the posterior.
 inline Prediction mixture_denoiser(const Tensor& x_t, Levels levels, const Condition&) {
-  const Level& l = levels[0];
+  const Tensor like = x_t.detach().unsqueeze(1);
+  const Tensor alpha = per_example(
+      levels, [](const Level& l) { return l.alpha; }, like);
+  const Tensor sigma = per_example(
+      levels, [](const Level& l) { return l.sigma; }, like);
   const Tensor means = mixture_means(), vars = mixture_vars();
-  const Tensor share = mixture_log_terms(x_t, l).softmax(1).unsqueeze(2);  // [B, 3, 1]
-  const Tensor gain = l.alpha * vars / (l.alpha * l.alpha * vars + l.sigma * l.sigma);
-  return {(share * (means + gain * (x_t.unsqueeze(1) - l.alpha * means))).sum(1), {}};
+  const Tensor share = mixture_log_terms(x_t, levels).softmax(1).unsqueeze(2);  // [B, 3, 1]
+  const Tensor gain = alpha * vars / (alpha.square() * vars + sigma.square());
+  return {(share * (means + gain * (x_t.unsqueeze(1) - alpha * means))).sum(1), {}};
+}
+
+/// Independent points of the mixture [count, 2].
+inline Tensor mixture_points(int64_t count) {
+  std::vector<int64_t> samples, component;
+  for (int64_t i = 0; i < count; ++i) {
+    samples.push_back(i);
+    const double u = keyed_uniform({3, Stream::data}, i, 0);
+    component.push_back(u < kMixture[0].weight                        ? 0
+                        : u < kMixture[0].weight + kMixture[1].weight ? 1
+                                                                      : 2);
+  }
+  const Tensor k = at::tensor(component, at::kLong);
+  return mixture_means().index_select(0, k) +
+         mixture_vars().sqrt().index_select(0, k) *
+             keyed_normal({3, Stream::noise}, samples, 0, {2}).to(at::kDouble);
 }
 
 /// Points of the mixture, a third of them of each component, with the weights that make up for it.

@@ -6,6 +6,7 @@
 #include "tweedie/nets/unet.h"
 #include "tweedie/samplers/ddim.h"
 #include "tweedie/samplers/ddpm.h"
+#include "tweedie/samplers/ode.h"
 
 namespace tweedie {
 namespace {
@@ -39,6 +40,11 @@ Registry builtin() {
   registry.samplers["ddim"] =
       sampler_entry<DdimOptions>("first-order probability flow, with eta > 0 stochastic", "ddim",
                                  ddim, {"1", "N", false, "a robust default for 20 to 100 steps"});
+  registry.samplers["ode"] = sampler_entry<OdeSamplerOptions>(
+      "probability flow by Dormand and Prince's method, with steps of each sample's own", "ode",
+      ode,
+      {"5", "as the tolerance needs, whatever N", false,
+       "an exact flow: encoding, comparing models, a reference for other samplers", "karras"});
   registry.networks["unet"] = {
       "U-Net for images of any C, H, W, laid out as diffusers' UNet2DModel", make_unet,
       unet_options_help()};

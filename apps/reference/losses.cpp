@@ -23,7 +23,8 @@ Plan plan_losses(const Json& row) {
   if (peer == "score_sde" && from(row, "get_sde_loss_fn")) return plan_song_losses(row);
   if (from(row, "get_scheduler") || from(row, "get_decay"))
     return {{}, "learning rates with restarts, averages warmed up by a power: not in this release"};
-  if (from(row, "likelihood")) return {{}, "likelihood by an ODE: not in this release"};
+  if (peer == "score_sde" && from(row, "get_likelihood_fn")) return plan_song_likelihood(row);
+  if (peer == "k-diffusion" && from(row, "log_likelihood")) return plan_crowson_likelihood(row);
   if (from(row, "Precond")) return {{}, "VE and iDDPM preconditioning: not in this release"};
   return {{}, peer + " " + text_or_empty(row, "source") + ": not in this release"};
 }

@@ -13,5 +13,7 @@ Plan plan_improved_resampler(const Json& row);        // LossSecondMomentResampl
 Plan plan_edm_loss(const Json& row);                  // EDMLoss, VELoss, VPLoss
 Plan plan_kdiffusion_loss(const Json& row);           // k-diffusion's Denoiser
 Plan plan_song_losses(const Json& row);               // score_sde's losses
+Plan plan_song_likelihood(const Json& row);           // score_sde's get_likelihood_fn
+Plan plan_crowson_likelihood(const Json& row);        // k-diffusion's log_likelihood
 
 }  // namespace tweedie::reference

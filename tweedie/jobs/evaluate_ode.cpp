@@ -115,7 +115,7 @@ Evaluation evaluate_ode(const Model& model, const Dataset& data, const EvaluateR
   Evaluation out;
   out.settings = common_settings(model, data, request, exact ? "exact" : "ode", kind_of(reading),
                                  meaning_of(reading));
-  out.settings["t_min"] = first.t;
+  out.settings["t_min"] = schedule.t_min;
   out.settings["sigma_at_t_min"] = first.sigma;
   if (!range.note.empty()) out.settings["flow"] = range.note;
   out.settings["divergence"] = request.divergence;

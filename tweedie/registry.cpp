@@ -9,6 +9,7 @@
 #include "tweedie/samplers/dpm_adaptive.h"
 #include "tweedie/samplers/linear_multistep.h"
 #include "tweedie/samplers/multistep.h"
+#include "tweedie/samplers/ode.h"
 #include "tweedie/samplers/renoise.h"
 #include "tweedie/samplers/reverse_sde.h"
 #include "tweedie/samplers/runge_kutta.h"
@@ -134,6 +135,10 @@ std::map<std::string, SamplerEntry> named_samplers() {
       sde_adaptive, SdeAdaptiveOptions{},
       {"1", "as rtol and atol need", yes, "an error wanted instead of a number of steps",
        "log-snr"});
+  add("ode", "probability flow by Dormand and Prince's method, with steps of each sample's own",
+      ode, OdeSamplerOptions{},
+      {"5", "as rtol and atol need", no,
+       "an exact flow: encoding, comparing models, a reference for other samplers", "karras"});
   add("consistency", "jump to the data and add new noise", renoise, RenoiseOptions{},
       {"1", "N", yes, "distilled models: 1 to 8 steps"});
   return all;

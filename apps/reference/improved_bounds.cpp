@@ -6,9 +6,9 @@
 #include "improved_process.h"
 #include "mixture.h"
 #include "peer_losses.h"
-#include "tanh_likelihood.h"
 #include "trajectory.h"
 #include "tweedie/base/error.h"
+#include "tweedie/model/tanh_decoder.h"
 #include "tweedie/process/loss_aware_steps.h"
 
 namespace tweedie::reference {

@@ -6,9 +6,9 @@
 
 #include "improved_process.h"
 #include "peer_losses.h"
-#include "tanh_likelihood.h"
 #include "tweedie/base/error.h"
 #include "tweedie/model/objective.h"
+#include "tweedie/model/tanh_decoder.h"
 #include "tweedie/process/posterior.h"
 
 namespace tweedie::reference {

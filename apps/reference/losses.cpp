@@ -22,7 +22,8 @@ Plan plan_losses(const Json& row) {
   if (peer == "k-diffusion" && from(row, "layers.py: Denoiser")) return plan_kdiffusion_loss(row);
   if (peer == "score_sde" && from(row, "get_sde_loss_fn")) return plan_song_losses(row);
   if (from(row, "get_scheduler")) return plan_diffusers_training(row);
-  if (from(row, "likelihood")) return {{}, "likelihood by an ODE: not in this release"};
+  if (peer == "score_sde" && from(row, "get_likelihood_fn")) return plan_song_likelihood(row);
+  if (peer == "k-diffusion" && from(row, "log_likelihood")) return plan_crowson_likelihood(row);
   if (from(row, "Precond")) return plan_edm_preconditioning(row);
   return {{}, peer + " " + text_or_empty(row, "source") + ": not in this release"};
 }

@@ -15,5 +15,7 @@ Plan plan_kdiffusion_loss(const Json& row);           // k-diffusion's Denoiser
 Plan plan_song_losses(const Json& row);               // score_sde's losses
 Plan plan_edm_preconditioning(const Json& row);       // EDM's, and those that it gives others
 Plan plan_diffusers_training(const Json& row);        // rates of learning and of averaging
+Plan plan_song_likelihood(const Json& row);           // score_sde's get_likelihood_fn
+Plan plan_crowson_likelihood(const Json& row);        // k-diffusion's log_likelihood
 
 }  // namespace tweedie::reference

@@ -85,10 +85,18 @@ TEST_CASE("a wrong command line is refused in one line") {
             ".png"},
            {"name of no samples", {"sample", "OUT/run", "--out", "OUT/a.bmp"}, ".png"},
            {"unknown method", {"evaluate", "OUT/run", "--method", "vbl"}, "did you mean 'vlb'?"},
-           {"method of later", {"evaluate", "OUT/run", "--method", "ode"}, "--method vlb"},
            {"nothing to compare", {"metrics"}, "nothing to compare"},
            {"samples without data", {"metrics", "OUT/a.npy"}, "--data"},
            {"no samples", {"metrics", "OUT/a.npy", "--data", "toy:two-moons"}, "a.npy"},
+           {"unknown peer", {"evaluate", "OUT/run", "--compat", "score-sde"}, "'score_sde'"},
+           {"peer by another method",
+            {"evaluate", "OUT/run", "--compat", "score_sde", "--method", "vlb"},
+            "--method ode"},
+           {"shard of none", {"evaluate", "OUT/run", "--shard", "3/2", "--json", "-"}, "i/n"},
+           {"shard without a file", {"evaluate", "OUT/run", "--shard", "1/2"}, "--json"},
+           {"draws of a word", {"evaluate", "OUT/run", "--dequantisation", "some"}, "none"},
+           {"numbers in no file", {"evaluate", "OUT/run", "--per-example", "OUT/a.txt"}, ".csv"},
+           {"evaluate nothing", {"evaluate"}, "name the model"},
            {"unknown device", train_toy({"--steps", "1", "--device", "gpu"}), "device"}})
     check_refused(wrong);
 }

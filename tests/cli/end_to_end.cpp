@@ -1,12 +1,14 @@
 // The commands after each other, on a toy that trains in a second.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
 
 #include "tests/cli/run_program.h"
+#include "tweedie/base/files.h"
 #include "tweedie/base/json.h"
 #include "tweedie/tensor/image.h"
 #include "tweedie/tensor/npy.h"
@@ -342,4 +344,48 @@ TEST_CASE("metrics of samples are one JSON object, and lines for people") {
   const Outcome lines = run_program(arguments);
   CHECK(lines.status == 0);
   CHECK(line_count(lines.out) == 3);
+}
+
+TEST_CASE("every method says its value, its error by source, its kind and what repeats it") {
+  for (const char* method : {"vlb", "ais", "ode", "exact"}) {
+    CAPTURE(method);
+    const Json said = json_of(run_program({"evaluate", toy_run(), "--limit", "6", "--method",
+                                           method, "--path-steps", "20", "--json", "-"}));
+    CHECK(said["method"] == method);
+    CHECK(said["unit"] == "nats/dim");
+    CHECK((said["kind"] == "bound" || said["kind"] == "estimate"));
+    for (const char* key : {"value", "value_standard_error", "t_min", "prior", "evaluations",
+                            "seconds", "seed", "nats_standard_error_by_source"})
+      CHECK_MESSAGE(said.contains(key), key);
+  }
+}
+
+TEST_CASE("shards run by the program merge to the whole, example by example") {
+  const TemporaryFolder folder;
+  const std::vector<std::string> ask = {"evaluate", toy_run(), "--limit",  "20",
+                                        "--batch",  "6",       "--method", "ode"};
+  const auto with = [&](std::vector<std::string> more) {
+    std::vector<std::string> all = ask;
+    all.insert(all.end(), more.begin(), more.end());
+    return run_program(all);
+  };
+  Json whole = json_of(with({"--json", "-", "--per-example", folder / "whole.csv"}));
+  for (const char* shard : {"1", "2"})
+    REQUIRE(with({"--shard", std::string(shard) + "/2", "--json", folder / shard}).status == 0);
+  Json merged = json_of(run_program({"evaluate", "--merge", folder / "2", folder / "1", "--json",
+                                     "-", "--per-example", folder / "merged.csv"}));
+  whole.erase("seconds");
+  merged.erase("seconds");
+  CHECK(merged == whole);
+  const std::string csv = tweedie::read_file(folder / "whole.csv");
+  CHECK(csv == tweedie::read_file(folder / "merged.csv"));
+  CHECK(csv.starts_with("index,nats,nats_standard_error\n0,"));
+  CHECK(std::count(csv.begin(), csv.end(), '\n') == 21);
+  REQUIRE(with({"--per-example", folder / "a.npy"}).status == 0);
+  const at::Tensor rows = tweedie::read_npy(folder / "a.npy");
+  CHECK(rows.sizes() == at::IntArrayRef({20, 2}));
+  CHECK(std::abs(rows.select(1, 1).mean().item<double>() - whole["nats"].get<double>()) <= 1e-12);
+  const Outcome half = run_program({"evaluate", "--merge", folder / "2", "--json", "-"});
+  CHECK(half.status == 2);
+  CHECK(half.err.find("shard 1 of 2 is missing") != std::string::npos);
 }

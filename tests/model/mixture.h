@@ -31,19 +31,15 @@ inline Tensor mixture_weights() {
   return at::tensor({kMixture[0].weight, kMixture[1].weight, kMixture[2].weight}, f64());
 }
 
-/// alpha or sigma of each example as [B, 1, 1], or [1, 1, 1] of a shared level.
-inline Tensor of_levels(Levels levels, double Level::*member, const Tensor& x_t) {
-  return per_example(
-             levels, [=](const Level& l) { return l.*member; }, x_t)
-      .unsqueeze(2);
-}
-
 /// log(weight_k N(x_t; alpha mean_k, alpha^2 var_k + sigma^2)) of each component [B, 3].
 inline Tensor mixture_log_terms(const Tensor& x_t, Levels levels) {
-  const Tensor alpha = of_levels(levels, &Level::alpha, x_t),
-               sigma = of_levels(levels, &Level::sigma, x_t);
+  const Tensor like = x_t.detach().unsqueeze(1);  // [B, 1, 2]
+  const Tensor alpha = per_example(
+      levels, [](const Level& l) { return l.alpha; }, like);
+  const Tensor sigma = per_example(
+      levels, [](const Level& l) { return l.sigma; }, like);
   const Tensor var = alpha.square() * mixture_vars() + sigma.square();  // [B, 3, 2]
-  const Tensor off = x_t.unsqueeze(1) - alpha * mixture_means();        // [B, 3, 2]
+  const Tensor off = x_t.unsqueeze(1) - alpha * mixture_means();
   return mixture_weights().log() -
          0.5 * (off.square() / var + var.log() + std::log(2 * std::numbers::pi)).sum(2);
 }
@@ -55,9 +51,12 @@ inline Tensor mixture_log_density(const Tensor& x_t, Levels levels) {
 
 /// E[x_0 | x_t]: each component's own, by its share of the posterior.
 inline Prediction mixture_denoiser(const Tensor& x_t, Levels levels, const Condition&) {
-  const Tensor alpha = of_levels(levels, &Level::alpha, x_t),
-               sigma = of_levels(levels, &Level::sigma, x_t), means = mixture_means(),
-               vars = mixture_vars();
+  const Tensor like = x_t.detach().unsqueeze(1);
+  const Tensor alpha = per_example(
+      levels, [](const Level& l) { return l.alpha; }, like);
+  const Tensor sigma = per_example(
+      levels, [](const Level& l) { return l.sigma; }, like);
+  const Tensor means = mixture_means(), vars = mixture_vars();
   const Tensor share = mixture_log_terms(x_t, levels).softmax(1).unsqueeze(2);  // [B, 3, 1]
   const Tensor gain = alpha * vars / (alpha.square() * vars + sigma.square());
   return {(share * (means + gain * (x_t.unsqueeze(1) - alpha * means))).sum(1), {}};
@@ -68,6 +67,22 @@ inline Tensor starts(int64_t count, double std) {
   std::vector<int64_t> samples;
   for (int64_t i = 0; i < count; ++i) samples.push_back(i);
   return std * keyed_normal({4, Stream::prior}, samples, 0, {2}).to(at::kDouble);
+}
+
+/// Independent points of the mixture [count, 2].
+inline Tensor mixture_points(int64_t count) {
+  std::vector<int64_t> samples, component;
+  for (int64_t i = 0; i < count; ++i) {
+    samples.push_back(i);
+    const double u = keyed_uniform({3, Stream::data}, i, 0);
+    component.push_back(u < kMixture[0].weight                        ? 0
+                        : u < kMixture[0].weight + kMixture[1].weight ? 1
+                                                                      : 2);
+  }
+  const Tensor k = at::tensor(component, at::kLong);
+  return mixture_means().index_select(0, k) +
+         mixture_vars().sqrt().index_select(0, k) *
+             keyed_normal({3, Stream::noise}, samples, 0, {2}).to(at::kDouble);
 }
 
 /// Points of the mixture, a third of them of each component, with the weights that make up for it.

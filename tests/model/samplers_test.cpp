@@ -6,6 +6,7 @@
 #include "tweedie/base/error.h"
 #include "tweedie/samplers/ddim.h"
 #include "tweedie/samplers/ddpm.h"
+#include "tweedie/samplers/ode.h"
 
 using namespace tweedie;
 using namespace tweedie::testing;
@@ -228,4 +229,43 @@ TEST_CASE("the prior of a sample is its own, as wide as asked") {
   const Tensor batch = keyed_prior(5, {3, 1}, {2, 3}), alone = keyed_prior(5, {1}, {2, 3}, 80);
   CHECK(batch.sizes() == at::IntArrayRef({2, 2, 3}));
   CHECK(at::equal(alone[0], 80 * batch[1]));
+}
+
+TEST_CASE("the adaptive flow gives the exact flow's samples, whatever the steps of the path") {
+  for (const Schedule& schedule : {vp_linear(), edm(), linear_chain(1000), cosine_chain(200)}) {
+    CAPTURE(schedule.name);
+    const Tensor start = schedule.prior_std * at::tensor({0.3, -1.2, 2.0, 0.1}, f64()).view({2, 2});
+    for (const int64_t steps : {2, 9}) {
+      Path path = karras_path(schedule, steps);
+      path.pop_back();
+      const Level &from = path.front(), &to = path.back();
+      const double gain = std::sqrt(marginal_var(to) / marginal_var(from));
+      const Tensor exact = to.alpha * kMean + gain * (start - from.alpha * kMean);
+      const Sampler sampler = ode({.rtol = 1e-9, .atol = 1e-9});
+      CHECK(distance(sampler(exact_denoiser(), start, path, {}, no_noise(), {}), exact) <= 1e-6);
+      path.push_back(clean);
+      CHECK(distance(sampler(exact_denoiser(), start, path, {}, no_noise(), {}),
+                     exact_x0(exact, to)) <= 1e-6);
+    }
+  }
+}
+
+TEST_CASE("the adaptive flow begins in pure noise, and says where it has no levels or budget") {
+  const Path path = sampling_path(flow(), 20);
+  const Tensor start = at::tensor({0.3, -1.2}, f64()).view({2, 1});
+  // The flow of Gaussian data from alpha = 0: x_t = alpha mean + std_t z.
+  const Level last = path[path.size() - 2];
+  const Tensor exact = last.alpha * kMean + std::sqrt(marginal_var(last)) * start;
+  int64_t seen = 0;
+  const Observer count = [&](const Step& step) { CHECK(step.index == seen++); };
+  const Tensor x0 = ode({})(exact_denoiser(), start, path, {}, no_noise(), count);
+  CHECK(seen == 3);
+  CHECK(distance(x0, exact_x0(exact, last)) <= 0.05);  // ddim's first step, of a twentieth of t
+  Path by_hand = path;
+  by_hand.between = {};
+  CHECK_THROWS_AS(ode({})(exact_denoiser(), start, by_hand, {}, no_noise(), {}), Error);
+  CHECK_THROWS_AS(ode({.rtol = 1e-10, .atol = 1e-10, .max_evaluations = 20})(
+                      exact_denoiser(), start, path, {}, no_noise(), {}),
+                  Error);
+  CHECK_THROWS_AS(ode({.rtol = 0}), Error);
 }

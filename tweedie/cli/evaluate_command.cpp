@@ -1,81 +1,168 @@
 #include <cmath>
+#include <cstdlib>
 #include <memory>
 
+#include "tweedie/base/files.h"
 #include "tweedie/cli/commands.h"
 #include "tweedie/cli/common.h"
 #include "tweedie/jobs/baselines.h"
-#include "tweedie/jobs/evaluate.h"
+#include "tweedie/jobs/evaluate_compat.h"
+#include "tweedie/jobs/evaluation_data.h"
+#include "tweedie/tensor/npy.h"
 
 namespace tweedie {
 namespace {
 
 struct EvaluateOptions {
-  std::string model, data, split = "test", method = "vlb", json, weights = "ema", device = "auto";
-  bool bits = false;
+  std::string model, data, split = "test", method, json, weights = "ema", device = "auto";
+  std::string shard, per_example;
+  std::vector<std::string> merge;
+  double tolerance = 0;
   EvaluateRequest request;
 };
 
-void check_method(const std::string& method) {
+std::string method_of(EvaluateOptions& options) {
+  std::string method = options.method;
   const std::vector<std::string> known = {"vlb", "ais", "ode", "exact"};
-  check(std::find(known.begin(), known.end(), method) != known.end(), "--method: unknown method '",
-        method, "'", suggestion(method, known));
-  check(method == "vlb", "--method ", method,
-        ": not built into this version yet; use --method vlb");
+  check(method.empty() || std::find(known.begin(), known.end(), method) != known.end(),
+        "--method: unknown method '", method, "'", suggestion(method, known));
+  options.request = compat_request(options.request, method);
+  if (method == "exact") options.request.divergence = "exact";
+  return method.empty() ? "vlb" : method;
 }
 
 void check_split(const std::string& split) {
   check(split == "train" || split == "test", "--split: expected train or test, got '", split, "'");
 }
 
-std::string with_error(double value, double error, const char* unit) {
-  char text[96];
-  if (std::isfinite(error))
-    std::snprintf(text, sizeof text, "%.4f +- %.4f %s", value, error, unit);
-  else
-    std::snprintf(text, sizeof text, "%.4f %s (one example: no error bar)", value, unit);
-  return text;
+/// "i/n".
+void read_shard(const std::string& text, EvaluateRequest& request) {
+  if (text.empty()) return;
+  long long shard = 0, shards = 0;
+  char rest = 0;
+  check(std::sscanf(text.c_str(), "%lld/%lld%c", &shard, &shards, &rest) == 2 && shard >= 1 &&
+            shards >= shard,
+        "--shard: expected i/n with i from 1 to n, such as 1/4, got '", text, "'");
+  request.shard = shard;
+  request.shards = shards;
+}
+
+/// "uniform", "none" or a number of draws.
+void read_dequantisation(const std::string& text, EvaluateRequest& request) {
+  if (text == "uniform" || text == "none") {
+    request.dequantisation = text;
+    return;
+  }
+  char* end = nullptr;
+  request.draws = std::strtoll(text.c_str(), &end, 10);
+  check(*end == 0 && request.draws >= 1,
+        "--dequantisation: expected a number of draws, uniform or none, got '", text, "'");
+}
+
+/// Minus log p of each example: NumPy rows (index, nats), or CSV with its standard error where that
+/// is known.
+void write_per_example(const std::string& path, const Evaluation& evaluation) {
+  const ExampleTable& table = evaluation.table;
+  const Tensor nats = table.column("nats");
+  if (path.ends_with(".npy")) {
+    const Tensor index = at::tensor(table.index, at::kDouble);
+    return write_npy(path, at::stack({index, nats}, 1));
+  }
+  const Tensor error = error_of_examples(table);
+  std::string text = "index,nats,nats_standard_error\n";
+  for (int64_t i = 0; i < nats.size(0); ++i) {
+    char line[96];
+    const double e = error[i].item<double>();
+    std::snprintf(line, sizeof line, "%lld,%.17g,",
+                  static_cast<long long>(table.index[static_cast<size_t>(i)]),
+                  nats[i].item<double>());
+    text += line;
+    if (std::isfinite(e)) {
+      std::snprintf(line, sizeof line, "%.6g", e);
+      text += line;
+    }
+    text += "\n";
+  }
+  write_file_atomically(path, text);
+}
+
+void report(const EvaluateOptions& options, const Evaluation& evaluation, Json record) {
+  record.update(options.request.shards > 1 ? shard_json(evaluation) : to_json(evaluation));
+  write_json(options.json, record);
+  if (!options.per_example.empty()) write_per_example(options.per_example, evaluation);
+  for (const std::string& line : lines_of(evaluation)) say_result(options.json, line);
+}
+
+int run_merge(const EvaluateOptions& options) {
+  check(options.model.empty(), "--merge: takes the results of shards and no model, got ",
+        options.model);
+  std::vector<Json> parts;
+  for (const std::string& path : options.merge) {
+    parts.push_back(parse_json(read_file(path)));
+    check(parts.back().is_object(), path, ": is not a JSON object; expected what --json wrote");
+  }
+  Json record = Json::object();  // of the first part: what was evaluated
+  for (const char* name : {"program", "command", "model", "step", "weights", "weights_crc32",
+                           "schedule", "data", "split", "limit"}) {
+    if (!parts[0].contains(name)) continue;
+    record[name] = parts[0].at(name);
+    for (size_t i = 1; i < parts.size(); ++i)
+      check(parts[i].value(name, Json()) == record[name], options.merge[i], ": its '", name,
+            "' is ", parts[i].value(name, Json()).dump(), ", that of ", options.merge[0], " is ",
+            record[name].dump());
+  }
+  report(options, merge_evaluations(parts, options.merge), record);
+  return 0;
+}
+
+Evaluation evaluate(const std::string& method, const Model& model, const Dataset& data,
+                    const EvaluateRequest& request) {
+  if (method == "vlb") return evaluate_vlb(model, data, request);
+  if (method == "ais") return evaluate_ais(model, data, request);
+  return evaluate_ode(model, data, request);
+}
+
+constexpr int64_t kVarianceExamples = 256;
+
+/// The analytic variance, measured on training data along the path of the bound.
+X0Variance measure_variance(const Model& model, const Registry& registry, const std::string& spec,
+                            const EvaluateRequest& request) {
+  return measured_x0_variance(model, open_dataset(registry, spec, "train"),
+                              bound_path(model.schedule, path_steps_of(model, request)),
+                              kVarianceExamples, request.seed);
 }
 
 int run_evaluate(EvaluateOptions& options, const Registry& registry) {
-  check_method(options.method);
-  check_split(options.split);
   if (!options.json.empty() && options.json != "-") require_writable(options.json);
+  if (!options.per_example.empty()) {
+    check(options.per_example.ends_with(".npy") || options.per_example.ends_with(".csv"),
+          "--per-example: expected a name ending in .npy or .csv, got ", options.per_example);
+    require_writable(options.per_example);
+  }
+  if (!options.merge.empty()) return run_merge(options);
+  check(!options.model.empty(), "evaluate: name the model: a run folder, checkpoint or model file");
+  EvaluateRequest& request = options.request;
+  if (options.tolerance > 0) request.rtol = request.atol = options.tolerance;
+  const std::string method = method_of(options);
+  check_split(options.split);
+  read_shard(options.shard, request);
+  check(request.shards == 1 || !options.json.empty(),
+        "--shard: the result of a shard is its JSON; name a file with --json");
   Progress progress;
   const Model model =
       open_model(options.model, registry, options.weights, options.device, progress);
   const std::string spec = data_spec_of(options.model, options.data);
   const Dataset data = open_dataset(registry, spec, options.split);
-  options.request.log = counted_progress(progress, "evaluate");
-  Evaluation result = evaluate_vlb(model, data, options.request);
+  if (request.variance == "analytic")
+    request.x0_variance = measure_variance(model, registry, spec, request);
+  request.log = counted_progress(progress, "evaluate");
+  const Evaluation result = evaluate(method, model, data, request);
   progress.finish();
-  const double dims = static_cast<double>(result.dims);
-  if (options.bits && !std::isfinite(result.bits_per_dim)) {
-    result.bits_per_dim = bits_per_dim(result.nats, result.dims);
-    result.bits_per_dim_error = bits_per_dim(result.nats_error, result.dims);
-  }
   Json record = record_of("evaluate", options.model, model);
   record["data"] = spec;
   record["split"] = options.split;
-  record["limit"] = options.request.limit;
-  record.update(to_json(result));
-  write_json(options.json, record);
-  const bool bits = std::isfinite(result.bits_per_dim);
-  say_result(options.json,
-             bits ? with_error(result.bits_per_dim, result.bits_per_dim_error, "bits/dim")
-                  : with_error(result.nats / dims, result.nats_error / dims, "nats/dim"));
-  const auto term = [&](double nats) {
-    return bits ? bits_per_dim(nats, result.dims) : nats / dims;
-  };
-  char of_class[32] = "", line[200];
-  if (result.class_nats > 0)
-    std::snprintf(of_class, sizeof of_class, ", class %.4f", term(result.class_nats));
-  std::snprintf(
-      line, sizeof line,
-      "  prior %.4f, diffusion %.4f, decoder %.4f%s; %lld examples, %lld evaluations each, %.1f s",
-      term(result.prior_nats), term(result.diffusion_nats), term(result.decoder_nats), of_class,
-      static_cast<long long>(result.examples), static_cast<long long>(result.evaluations),
-      result.seconds);
-  say_result(options.json, line);
+  record["limit"] = request.limit;
+  report(options, result, record);
   return 0;
 }
 
@@ -109,18 +196,53 @@ int run_baselines(BaselinesOptions& options, const Registry& registry) {
 
 }  // namespace
 
+namespace {
+
+/// Of the methods ode and exact.
+void add_flow_options(CLI::App& command, EvaluateOptions& options) {
+  EvaluateRequest& request = options.request;
+  command.add_option("--rtol", request.rtol, "ode: relative tolerance of a step")
+      ->check(CLI::PositiveNumber);
+  command.add_option("--atol", request.atol, "ode: absolute tolerance of a step")
+      ->check(CLI::PositiveNumber);
+  command.add_option("--tolerance", options.tolerance, "ode: both tolerances")
+      ->check(CLI::PositiveNumber);
+  command
+      .add_option("--max-evaluations", request.max_evaluations,
+                  "ode: of the network, for each example and solve")
+      ->check(CLI::PositiveNumber);
+  command.add_option("--probes", request.probes, "ode: random probes of the divergence")
+      ->check(CLI::PositiveNumber);
+  command.add_option("--probe-kind", request.divergence, "ode: rademacher or gaussian")
+      ->check(CLI::IsMember({"rademacher", "gaussian"}));
+  command
+      .add_option("--exact-limit", request.exact_limit,
+                  "exact: dimensions up to which it is not refused")
+      ->check(CLI::PositiveNumber);
+  command.add_option_function<std::string>(
+      "--dequantisation",
+      [&request](const std::string& text) { read_dequantisation(text, request); },
+      "ode: draws of uniform noise for each example with countable values, or none");
+  command.add_flag("!--no-error-estimate", request.numerical_error,
+                   "ode: do not solve again at ten times the tolerance");
+}
+
+}  // namespace
+
 void add_evaluate(CLI::App& app, Cli& cli) {
   CLI::App* command =
       app.add_subcommand("evaluate", "How probable data is under a model: bits per dimension");
   const auto options = std::make_shared<EvaluateOptions>();
   EvaluateRequest& request = options->request;
-  command->add_option("MODEL", options->model, "run folder, checkpoint or model file")->required();
+  command->add_option("MODEL", options->model, "run folder, checkpoint or model file");
   command->add_option("--data", options->data, "default: what the model was trained on");
   command->add_option("--split", options->split, "test or train");
   command
       ->add_option("--limit", request.limit, "examples, evenly spread over the data; default: all")
       ->check(CLI::PositiveNumber);
-  command->add_option("--method", options->method, "vlb: the variational bound");
+  command->add_option("--method", options->method,
+                      "vlb: the variational bound (default); ais: annealed importance sampling; "
+                      "ode: the probability flow with random probes; exact: with exact divergence");
   command
       ->add_option("--terms", request.terms,
                    "levels of the bound drawn for each example; 0: every one")
@@ -132,11 +254,23 @@ void add_evaluate(CLI::App& app, Cli& cli) {
   command->add_option("--decoder", request.decoder,
                       "discretised, softmax or gaussian; default: fits schedule and data");
   command->add_option("--variance", request.variance,
-                      "small, large or learned; default: the model's own");
+                      "small, large, learned or analytic; default: the model's own, for ais never "
+                      "small");
+  command->add_option("--paths", request.paths, "ais: paths for each example")
+      ->check(CLI::PositiveNumber);
+  add_flow_options(*command, *options);
+  command->add_option("--compat", request.compat,
+                      "conventions of a peer: score_sde, k-diffusion or improved-diffusion");
+  command->add_option("--per-example", options->per_example,
+                      "file for minus log p of each example in nats: .npy or .csv");
+  command->add_option("--shard", options->shard,
+                      "i/n: only this part of the examples, to be merged later");
+  command->add_option("--merge", options->merge, "results of shards to put together")
+      ->expected(1, 1 << 20);
   command->add_option("--seed", request.seed, "of the noise");
   command->add_option("--batch", request.batch,
                       "examples computed together; does not change the result");
-  command->add_flag("--bits", options->bits,
+  command->add_flag("--bits", request.bits,
                     "bits/dim for continuous data too (of a density: may be negative)");
   command->add_option("--weights", options->weights, "ema, raw, or an average such as ema.0.999");
   command->add_option("--device", options->device, "auto, cpu or cuda");

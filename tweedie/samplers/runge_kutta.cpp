@@ -23,20 +23,20 @@ Level churned(const RungeKuttaOptions& options, const Path& path, const Level& t
 }
 
 /// The slope of y in the clock's own variable.
-struct Slope {
+struct StateSlope {
   Tensor value, x0;
 };
 
 /// dy/dratio = eps for y = x / alpha.
-Slope slope_in_ratio(const Denoiser& denoiser, const Tensor& y, const Level& level,
-                     const Condition& condition) {
+StateSlope slope_in_ratio(const Denoiser& denoiser, const Tensor& y, const Level& level,
+                          const Condition& condition) {
   const Tensor x0 = denoiser(level.alpha * y, level, condition).x0;
   return {(y - x0) / noise_ratio(level), x0};
 }
 
 /// dx/dt = d_alpha x0 + d_sigma eps.
-Slope slope_in_time(const Denoiser& denoiser, const Tensor& x, const Level& level,
-                    const Condition& condition) {
+StateSlope slope_in_time(const Denoiser& denoiser, const Tensor& x, const Level& level,
+                         const Condition& condition) {
   check(!std::isnan(level.d_alpha),
         "runge_kutta: clock 'time' needs a continuous schedule; use "
         "clock=ratio on a chain");
@@ -82,7 +82,7 @@ Sampler runge_kutta(RungeKuttaOptions options) {
                                     : slope_in_time(denoiser, at, level, condition);
                   };
                   const double step = in_ratio ? noise_ratio(s) - noise_ratio(from) : s.t - from.t;
-                  const Slope first = slope(y, from);
+                  const StateSlope first = slope(y, from);
                   if (options.order == 1 || s.sigma == 0)
                     return Stepped{(y + step * first.value) * (in_ratio ? s.alpha : 1), first.x0};
                   Level second_level = s;
@@ -99,7 +99,7 @@ Sampler runge_kutta(RungeKuttaOptions options) {
                     second_level = path.between(-2 * std::log(ratio));
                     inner_step = ratio - noise_ratio(from);
                   }
-                  const Slope second = slope(y + inner_step * first.value, second_level);
+                  const StateSlope second = slope(y + inner_step * first.value, second_level);
                   const double share = 1 / (2 * options.stage);
                   y = y + (step * (1 - share)) * first.value + (step * share) * second.value;
                   return Stepped{in_ratio ? s.alpha * y : y, first.x0};

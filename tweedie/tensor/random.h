@@ -21,7 +21,9 @@ enum class Stream : uint32_t {
   dequantise,
   evaluation,
   data,
-  classes
+  classes,
+  probes,
+  paths
 };
 
 struct RandomKey {

@@ -1,9 +1,9 @@
-#include "tanh_likelihood.h"
+#include "tweedie/model/tanh_decoder.h"
 
 #include <cmath>
 #include <numbers>
 
-namespace tweedie::reference {
+namespace tweedie {
 
 Tensor tanh_normal_cdf(const Tensor& x) {
   return 0.5 * (1 + at::tanh(std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x.pow(3))));
@@ -28,4 +28,4 @@ Decoder tanh_decoder(double variance, bool learned) {
   };
 }
 
-}  // namespace tweedie::reference
+}  // namespace tweedie

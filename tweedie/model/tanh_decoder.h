@@ -3,7 +3,7 @@
 
 #include "tweedie/model/vlb.h"
 
-namespace tweedie::reference {
+namespace tweedie {
 
 /// The name of the compatibility option under which it is used.
 inline constexpr const char* kTanhCdf = "improved-diffusion: tanh normal CDF";
@@ -16,4 +16,4 @@ Tensor tanh_log_likelihood(const Tensor& x, const Tensor& means, const Tensor& l
 /// As our discretised_gaussian_decoder(256, variance, learned) with that likelihood.
 Decoder tanh_decoder(double variance, bool learned);
 
-}  // namespace tweedie::reference
+}  // namespace tweedie

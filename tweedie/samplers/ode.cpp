@@ -1,0 +1,68 @@
+#include "tweedie/samplers/ode.h"
+
+#include <torch/utils.h>
+
+#include "tweedie/base/error.h"
+#include "tweedie/model/flow_slope.h"
+
+namespace tweedie {
+namespace {
+
+double log_ratio(const Level& level) { return -0.5 * log_snr(level); }
+
+/// x at `to`, from x at `from`, both with signal and noise.
+Tensor carried(const Denoiser& denoiser, const Tensor& x, const Level& from, const Level& to,
+               const Curve& between, const Condition& condition, const OdeSamplerOptions& options) {
+  const DormandPrinceOptions solver{
+      .rtol = options.rtol, .atol = options.atol, .max_evaluations = options.max_evaluations};
+  const OdeSolution solution = dormand_prince(flow_slope(denoiser, between, condition, x),
+                                              x.to(at::kCPU, at::kDouble) / from.alpha, 0,
+                                              log_ratio(from), log_ratio(to), solver);
+  check_finished(solution, between, solver, "ode");
+  return (to.alpha * solution.y).to(x.options());
+}
+
+}  // namespace
+
+Sampler ode(OdeSamplerOptions options) {
+  check(options.rtol > 0 && options.atol > 0, "ode: tolerances must be above 0, got rtol ",
+        options.rtol, " and atol ", options.atol);
+  check(options.max_evaluations >= 10, "ode: expected max_evaluations of 10 or more, got ",
+        options.max_evaluations);
+  return [options](const Denoiser& given, Tensor x, const Path& path, const Condition& condition,
+                   const Noise&, const Observer& observe) {
+    const torch::NoGradGuard no_grad;
+    const Denoiser denoiser = options.clip ? clipped(given) : given;
+    int64_t step = 0;
+    const auto arrive = [&](const Level& from, const Level& to, const Tensor& at,
+                            const Tensor& x0) {
+      x = at;
+      check_finite(x, "ode", step, from);
+      if (observe) observe({step, from, to, x, x0});
+      ++step;
+    };
+    const size_t noisy = path.size() - (path.back().sigma == 0 ? 1 : 0);
+    size_t first = 0;
+    if (noisy > 0 && path[0].alpha == 0 && path.size() > 1) {
+      const Level &from = path[0], &to = path[1];
+      const Tensor x0 = denoiser(x, from, condition).x0;
+      arrive(from, to, to.alpha * x0 + to.sigma * eps_from_x0(x, x0, from), x0);
+      first = 1;
+    }
+    if (first + 1 < noisy) {
+      const Level &from = path[first], &to = path[noisy - 1];
+      check(static_cast<bool>(path.between),
+            "ode: the path was made by hand and has no levels between those listed; use one of a "
+            "schedule");
+      const Tensor at = carried(denoiser, x, from, to, path.between, condition, options);
+      arrive(from, to, at, denoiser(at, to, condition).x0);
+    }
+    if (noisy == path.size() || noisy == first) return x;
+    const Level& last = path[noisy - 1];
+    const Tensor x0 = denoiser(x, last, condition).x0;
+    arrive(last, path.back(), x0, x0);
+    return x;
+  };
+}
+
+}  // namespace tweedie

@@ -10,7 +10,7 @@ CORES := $(shell nproc 2>/dev/null || echo 2)
 MEMORY_JOBS := $(shell awk '/MemAvailable/ {n = int($$2 / 1500000); print (n < 1 ? 1 : n)}' /proc/meminfo 2>/dev/null || echo 2)
 JOBS ?= $(shell echo $$(( $(CORES) < $(MEMORY_JOBS) ? $(CORES) : $(MEMORY_JOBS) )))
 
-.PHONY: help dependencies configure program build demo test install bench clean
+.PHONY: help dependencies configure program build demo test install bench solver-table clean
 .DEFAULT_GOAL := help
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo 'make test      build everything and run the tests'
 	@echo 'make install   build and install to PREFIX=$(PREFIX)'
 	@echo 'make bench     measure a training step and a sampling step on this machine'
+	@echo 'make solver-table   measure the order of every sampler, write it into docs/solvers.md'
 	@echo 'make clean     remove $(BUILD)/ (trained runs are kept)'
 	@echo 'make dependencies   install the Debian packages that are missing'
 
@@ -51,6 +52,10 @@ install: configure
 bench: build
 	@$(BUILD)/tweedie bench train --net mnist-unet
 	@$(BUILD)/tweedie bench sample --net mnist-unet
+
+solver-table: configure
+	@cmake --build $(BUILD) -j $(JOBS) --target tweedie-solver-table
+	@$(BUILD)/tweedie-solver-table docs/solvers.md
 
 clean:
 	rm -rf $(BUILD)

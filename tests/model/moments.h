@@ -11,8 +11,8 @@ struct Moments {
 };
 
 /// Mean and variance of what a sampler makes of N(mean, var) with a linear denoiser.  Its result is
-/// a linear function of the start and of each draw of noise, at most two a step, so one example for each gives the exact
-/// answer with no sampling.
+/// a linear function of the start and of each draw of noise, at most two a step, so one example for
+/// each gives the exact answer with no sampling.
 inline Moments moments_of(const Sampler& sampler, const Denoiser& denoiser, const Path& path) {
   const int64_t steps = static_cast<int64_t>(path.size()) - 1;
   const Level& end = path.front();

@@ -117,8 +117,8 @@ TEST_CASE("the customary third order leaves out half of the curvature, nothing e
   const double from = half_log_snr(noisy()), h = half_log_snr(cleaner()) - from;
   const std::vector<double> nodes = {from, from - h, from - 2 * h};
   const StepWeights right = exponential_step(noisy(), cleaner(), Form::x0, nodes),
-                    customary =
-                        exponential_step(noisy(), cleaner(), Form::x0, nodes, Closure::exact, 0, true);
+                    customary = exponential_step(noisy(), cleaner(), Form::x0, nodes,
+                                                 Closure::exact, 0, true);
   for (const int power : {0, 1, 2}) {
     double of_right = 0, of_customary = 0;
     for (size_t j = 0; j < 3; ++j) {

@@ -21,18 +21,37 @@ struct Entry {
   std::string options = {};                    // one line an option, for `tweedie list`
 };
 
+/// How often a sampler of N steps evaluates the network: per_step N + constant, and `start_each`
+/// more in each of the first `start_steps` (the step to data excepted).
+struct EvaluationCount {
+  int64_t per_step = 1;  // 0: it chooses its own steps
+  int64_t constant = 0;
+  int64_t start_steps = 0, start_each = 0;
+
+  int64_t of(int64_t steps) const;
+  /// The most steps that make no more than `evaluations`; 0 if a single one does, or where per_step
+  /// is 0.
+  int64_t steps_within(int64_t evaluations) const;
+  /// "2 N - 1"
+  std::string words() const;
+};
+
 /// What helps to choose a sampler.
 struct SamplerFacts {
-  std::string order;          // of convergence to the exact solution
-  std::string evaluations;    // of the network, as a function of the steps N
-  bool stochastic = false;    // whether it draws noise beyond the start
-  std::string when;           // to choose it
-  std::string path = "auto";  // the levels that suit it (see named_path)
+  std::string order;            // of convergence to the exact solution
+  EvaluationCount evaluations;  // of the network
+  bool stochastic = false;      // whether it draws noise beyond the start
+  std::string when;             // to choose it
+  std::string path = "auto";    // the levels that suit it (see named_path)
 };
 
 struct SamplerEntry : Entry<Sampler> {
   SamplerFacts facts = {};
 };
+
+/// The levels that suit a sampler on this schedule: its own path, or "auto" where the schedule has
+/// none of that kind.
+std::string suitable_path(const SamplerFacts& facts, const Schedule& schedule);
 
 struct Registry {
   std::map<std::string, Entry<Schedule>> schedules;

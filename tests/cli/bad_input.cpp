@@ -84,6 +84,8 @@ TEST_CASE("a wrong command line is refused in one line") {
             {"diffuse", "--data", "toy:two-moons", "--out", "OUT/a.jpeg"},
             ".png"},
            {"name of no samples", {"sample", "OUT/run", "--out", "OUT/a.bmp"}, ".png"},
+           {"name of no chart", {"compare-samplers", "OUT/run", "--plot", "OUT/a.gif"}, ".svg"},
+           {"not budgets", {"compare-samplers", "OUT/run", "--evaluations", "5,ten"}, "ten"},
            {"unknown method", {"evaluate", "OUT/run", "--method", "vbl"}, "did you mean 'vlb'?"},
            {"nothing to compare", {"metrics"}, "nothing to compare"},
            {"samples without data", {"metrics", "OUT/a.npy"}, "--data"},
@@ -129,6 +131,7 @@ TEST_CASE("missing and foreign files are refused") {
             "/no/such/place"},
            {"no such toy", {"train", "--data", "toy:two-moon", "--out", "OUT/run"}, "two-moons"},
            {"no such model", {"sample", "OUT/none", "--out", "OUT/a.png"}, "no such file"},
+           {"no model to compare with", {"compare-samplers", "OUT/none"}, "no such file"},
            {"no model to evaluate",
             {"evaluate", "OUT/none", "--data", "toy:rings"},
             "no such file"},
@@ -218,7 +221,21 @@ TEST_CASE("what a class or a batch cannot be is refused by number") {
     arguments.insert(arguments.end(), more.begin(), more.end());
     return arguments;
   };
+  const auto compare = [&](std::vector<std::string> more) {
+    std::vector<std::string> arguments = {"compare-samplers", given / "run", "--plot", "OUT/a.svg"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+  };
   for (const Wrong& wrong : std::vector<Wrong>{
+           {"a misspelt solver", compare({"--samplers", "ddim,huen"}), "did you mean 'heun'?"},
+           {"no evaluations", compare({"--evaluations", "0"}), "from 1 to 100000"},
+           {"a reference too coarse",
+            compare({"--evaluations", "10,20", "--reference-evaluations", "30"}),
+            "pass 40 or more"},
+           {"a misspelt path", compare({"--path", "karas"}), "did you mean 'karras'?"},
+           {"nothing that can be run", compare({"--samplers", "dpm-adaptive"}), "its own steps"},
+           {"a class that is not there", compare({"--class", "3"}), "out of range"},
+           {"nothing to compare", compare({"-n", "0"}), "1 or more"},
            {"a class after the last", sample({"--class", "3"}), "class 3 is out of range"},
            {"a class far away", sample({"--class", "4611686018427387904"}), "out of range"},
            {"no samples", sample({"-n", "0"}), "1 or more"},

@@ -158,6 +158,56 @@ TEST_CASE("a picture of samples says how to repeat it") {
             {"describe", folder / "a.png", "--json", "-"}))["texts"]["tweedie"]["seed"] == 3);
 }
 
+TEST_CASE("samplers are compared on one model by error and evaluations") {
+  const TemporaryFolder folder;
+  const std::vector<std::string> arguments = {"compare-samplers",
+                                              toy_run(),
+                                              "--samplers",
+                                              "heun,ddim,ddpm,flow-heun",
+                                              "--evaluations",
+                                              "10,40,3",
+                                              "--reference-evaluations",
+                                              "200",
+                                              "-n",
+                                              "30",
+                                              "--plot",
+                                              folder / "a.svg"};
+  std::vector<std::string> with_json = arguments;
+  with_json.insert(with_json.end(), {"--json", "-"});
+  const Json found = json_of(run_program(with_json));
+  CHECK(found["reference"]["evaluations"] == 200);
+  CHECK(found["middle_budget"] == 10);
+  CHECK(found["distribution_floor"].get<double>() > 0);
+  REQUIRE(found["samplers"].size() == 4);
+  for (const Json& curve : found["samplers"]) {
+    CAPTURE(curve.dump());
+    if (curve["points"].empty()) {  // needs a tangent, which a chain has not
+      CHECK(curve["points_missing_because"].get<std::string>().find("chain") != std::string::npos);
+      continue;
+    }
+    CHECK(curve["stochastic"] == (curve["sampler"] == "ddpm"));
+    REQUIRE(curve["points"].size() == 3);
+    int64_t budgets[] = {3, 10, 40};
+    for (size_t i = 0; i < 3; ++i) {
+      const Json& point = curve["points"][i];
+      const int64_t steps = point["steps"], evaluations = point["evaluations"];
+      CHECK(point["budget"] == budgets[i]);
+      CHECK(evaluations == (curve["sampler"] == "heun" ? 2 * steps - 1 : steps));
+      CHECK(evaluations <= budgets[i]);
+    }
+    if (curve["stochastic"] == false)
+      CHECK(curve["points"][2]["error"].get<double>() < curve["points"][0]["error"].get<double>());
+  }
+  CHECK(found["samplers"].back()["sampler"] == "ddpm");  // its errors are of another kind
+  CHECK(found["recommendation"]["evaluations"].get<int64_t>() <= 40);
+  CHECK(fs::file_size(folder / "a.svg") > 5000);
+  const Outcome words = run_program(arguments);
+  CHECK(words.status == 0);
+  CHECK(words.out.find("--sampler " + found["recommendation"]["sampler"].get<std::string>()) !=
+        std::string::npos);
+  CHECK(words.out.find("reference's own error") != std::string::npos);
+}
+
 TEST_CASE("raw samples go to a safetensors file with their record") {
   const TemporaryFolder folder;
   const Json said = json_of(run_program({"sample", toy_run(), "-n", "6", "--steps", "3", "--out",

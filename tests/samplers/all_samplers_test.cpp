@@ -8,26 +8,9 @@
 using namespace tweedie;
 using namespace tweedie::testing;
 
-namespace {
-
-/// N evaluations as a sampler's facts say them: "2 N - 1" at N.
-int64_t evaluations_of(const std::string& facts, int64_t steps) {
-  if (facts == "N") return steps;
-  if (facts == "N + 1") return steps + (steps > 1 ? 1 : 0);  // no step to correct before data
-  if (facts == "N + 9") return steps + 3 * std::min<int64_t>(3, steps - 1);
-  if (facts == "2 N - 1") return 2 * steps - 1;
-  if (facts == "3 N - 2") return 3 * steps - 2;
-  if (facts == "2 N") return 2 * steps;
-  if (facts == "5 N + 1") return 5 * steps + 1;
-  FAIL("unknown facts: ", facts);
-  return 0;
-}
-
-}  // namespace
-
 TEST_CASE("every sampler makes the evaluations that the list says, for any number of steps") {
   for (const auto& [name, entry] : registry().samplers) {
-    if (entry.facts.evaluations.find('N') == std::string::npos) continue;  // chooses its own
+    if (entry.facts.evaluations.per_step == 0) continue;  // chooses its own
     for (const int64_t steps : {1, 2, 3, 7, 20}) {
       CAPTURE(name);
       CAPTURE(steps);
@@ -40,10 +23,21 @@ TEST_CASE("every sampler makes the evaluations that the list says, for any numbe
       const Tensor start = keyed_prior(5, {0, 1, 2}, {2}).to(at::kDouble);
       const Tensor out = entry.make(without_clip(entry))(
           counted, start, path, {}, entry.facts.stochastic ? noise_of({0, 1, 2}) : no_noise(), {});
-      CHECK(evaluations == evaluations_of(entry.facts.evaluations, steps));
+      CHECK(evaluations == entry.facts.evaluations.of(steps));
       CHECK(at::isfinite(out).all().item<bool>());
     }
   }
+}
+
+TEST_CASE("steps are the most that a number of evaluations allows, and the count has words") {
+  const EvaluationCount heun{2, -1}, pndm{1, 0, 3, 3}, own{0};
+  CHECK(heun.steps_within(10) == 5);
+  CHECK(heun.of(5) == 9);
+  CHECK(heun.words() == "2 N - 1");
+  CHECK(pndm.steps_within(13) == 4);
+  CHECK(pndm.words() == "N + 9");
+  CHECK(EvaluationCount{5, 1}.steps_within(5) == 0);
+  CHECK(own.steps_within(100) == 0);
 }
 
 TEST_CASE("a sample of any sampler does not depend on its batch") {

@@ -41,8 +41,8 @@ std::string choices() {
   std::string out =
       "| sampler | order | evaluations | noise | levels | when |\n|---|---|---|---|---|---|\n";
   for (const auto& [name, entry] : builtin().samplers)
-    out += "| `" + name + "` | " + entry.facts.order + " | " + entry.facts.evaluations + " | " +
-           (entry.facts.stochastic ? "yes" : "") + " | " + entry.facts.path + " | " +
+    out += "| `" + name + "` | " + entry.facts.order + " | " + entry.facts.evaluations.words() +
+           " | " + (entry.facts.stochastic ? "yes" : "") + " | " + entry.facts.path + " | " +
            entry.facts.when + " |\n";
   return out;
 }

@@ -18,6 +18,7 @@ struct Cli {
 // Each must outlive the parsing: the options live in what `action` captures.
 void add_train(CLI::App& app, Cli& cli);
 void add_sample(CLI::App& app, Cli& cli);
+void add_compare_samplers(CLI::App& app, Cli& cli);
 void add_evaluate(CLI::App& app, Cli& cli);
 void add_metrics(CLI::App& app, Cli& cli);
 void add_baselines(CLI::App& app, Cli& cli);

@@ -28,13 +28,13 @@ std::vector<Listed> listed_samplers(const std::map<std::string, SamplerEntry>& e
     const std::string kind = facts.stochastic ? "stochastic" : "deterministic";
     const std::string line = facts.order.empty()
                                  ? ""
-                                 : "order " + facts.order + ", " + facts.evaluations +
+                                 : "order " + facts.order + ", " + facts.evaluations.words() +
                                        " evaluations, " + kind + "; " + facts.when + "\n";
     out.push_back({name,
                    entry.summary,
                    line + entry.options,
                    {{"order", facts.order},
-                    {"evaluations", facts.evaluations},
+                    {"evaluations", facts.evaluations.words()},
                     {"stochastic", facts.stochastic},
                     {"when", facts.when},
                     {"path", facts.path}}});

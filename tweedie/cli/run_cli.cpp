@@ -75,8 +75,8 @@ int run_cli(int argc, char** argv, const Registry& registry) {
   app.require_subcommand(1);
   app.footer("Begin with:  tweedie train --data fashion-mnist --budget 5m --out run");
   Cli cli{registry, {}};
-  for (auto* add : {add_train, add_sample, add_evaluate, add_diffuse, add_list, add_describe,
-                    add_baselines, add_metrics, add_report, add_bench})
+  for (auto* add : {add_train, add_sample, add_compare_samplers, add_evaluate, add_diffuse,
+                    add_list, add_describe, add_baselines, add_metrics, add_report, add_bench})
     add(app, cli);
   try {
     const std::string first = argc > 1 ? argv[1] : "";

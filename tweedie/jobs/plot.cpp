@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <limits>
 #include <numbers>
+#include <numeric>
+#include <utility>
 
 #include <cairo/cairo-svg.h>
 #include <cairo/cairo.h>
@@ -15,7 +17,7 @@
 namespace tweedie {
 namespace {
 
-constexpr Colour kInk{0.13, 0.13, 0.15}, kGrid{0.88, 0.88, 0.88}, kGray{0.68, 0.70, 0.73};
+constexpr Colour kInk{0.13, 0.13, 0.15}, kGrid{0.88, 0.88, 0.88};
 
 struct Context {
   explicit Context(cairo_surface_t* surface) : cairo(cairo_create(surface)) {}
@@ -112,6 +114,9 @@ void draw_series(cairo_t* cairo, const Series& series, const Axis& x, const Axis
   set_colour(cairo, colour, series.points ? 0.6 : 1);
   cairo_set_line_width(cairo, 1.8);
   cairo_set_line_join(cairo, CAIRO_LINE_JOIN_ROUND);
+  const double dash[] = {5, 4};
+  if (series.dashed) cairo_set_dash(cairo, dash, 2, 0);
+  std::vector<std::pair<double, double>> marks;
   bool pen_down = false;
   for (size_t i = 0; i < std::min(series.x.size(), series.y.size()); ++i) {
     if (!x.shows(series.x[i]) || !y.shows(series.y[i])) {
@@ -119,6 +124,7 @@ void draw_series(cairo_t* cairo, const Series& series, const Axis& x, const Axis
       continue;
     }
     const double px = x(series.x[i]), py = y(series.y[i]);
+    if (series.marks) marks.push_back({px, py});
     if (series.points) {
       cairo_arc(cairo, px, py, 2, 0, 2 * std::numbers::pi);
       cairo_fill(cairo);
@@ -130,6 +136,56 @@ void draw_series(cairo_t* cairo, const Series& series, const Axis& x, const Axis
     pen_down = true;
   }
   cairo_stroke(cairo);
+  cairo_set_dash(cairo, nullptr, 0, 0);
+  for (const auto& [px, py] : marks) {
+    cairo_arc(cairo, px, py, 3.2, 0, 2 * std::numbers::pi);
+    cairo_fill(cairo);
+  }
+}
+
+Colour colour_of(const LineChart& chart, size_t i) {
+  return chart.series[i].colour.value_or(series_colour(i));
+}
+
+/// Heights at least `apart` from each other, moved as little as a few rounds of pushing find.
+std::vector<double> spread_out(std::vector<double> heights, double apart, double low, double high) {
+  std::vector<size_t> order(heights.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::sort(order.begin(), order.end(),
+            [&](size_t a, size_t b) { return heights[a] < heights[b]; });
+  for (int round = 0; round < 200; ++round)
+    for (size_t i = 0; i + 1 < order.size(); ++i) {
+      double &above = heights[order[i]], &below = heights[order[i + 1]];
+      const double missing = apart - (below - above);
+      if (missing > 0) above -= missing / 2, below += missing / 2;
+      above = std::max(above, low);
+      below = std::min(below, high);
+    }
+  return heights;
+}
+
+/// In the room at the right, each joined to the end of its line.
+void draw_labels(cairo_t* cairo, const LineChart& chart, const Axis& x, const Axis& y) {
+  std::vector<size_t> labelled;
+  std::vector<double> ends, heights;
+  for (size_t i = 0; i < chart.series.size(); ++i) {
+    const Series& series = chart.series[i];
+    if (series.label.empty() || series.x.empty() || !y.shows(series.y.back())) continue;
+    labelled.push_back(i);
+    ends.push_back(x(series.x.back()));
+    heights.push_back(y(series.y.back()));
+  }
+  const std::vector<double> places = spread_out(heights, 14, y.to + 4, y.from - 4);
+  for (size_t i = 0; i < labelled.size(); ++i) {
+    const Colour colour = colour_of(chart, labelled[i]);
+    set_colour(cairo, colour, 0.8);
+    cairo_set_line_width(cairo, 0.8);
+    draw_line(cairo, ends[i] + 6, heights[i], x.to + 14, places[i]);
+    set_colour(cairo, colour);
+    cairo_set_line_width(cairo, 3);
+    draw_line(cairo, x.to + 14, places[i], x.to + 28, places[i]);
+    draw_text(cairo, chart.series[labelled[i]].label, x.to + 33, places[i] + 4, 11, 0);
+  }
 }
 
 /// How many points of the chart lie in a box.
@@ -171,7 +227,7 @@ void draw_legend(cairo_t* cairo, const LineChart& chart, const Axis& x, const Ax
   double row = box.y + 16;
   for (size_t i = 0; i < chart.series.size(); ++i) {
     if (chart.series[i].name.empty()) continue;
-    set_colour(cairo, series_colour(i));
+    set_colour(cairo, colour_of(chart, i));
     cairo_set_line_width(cairo, 3);
     draw_line(cairo, left, row - 4, left + 22, row - 4);
     draw_text(cairo, chart.series[i].name, left + 28, row, 11, 0);
@@ -247,12 +303,13 @@ void Picture::image(const at::Tensor& pixels, double x, double y, double zoom) {
 void Picture::line_chart(const LineChart& chart, const Box& box) {
   const Context context(surface_->recording.get());
   const Axis x{ticks_of(chart, chart.log_x, &Series::x), chart.log_x, box.x + 58,
-               box.x + box.width - 14};
+               box.x + box.width - 14 - chart.label_room};
   const Axis y{ticks_of(chart, chart.log_y, &Series::y), chart.log_y, box.y + box.height - 44,
                box.y + 44};
   draw_axes(context.cairo, chart, x, y);
   for (size_t i = 0; i < chart.series.size(); ++i)
-    draw_series(context.cairo, chart.series[i], x, y, series_colour(i));
+    draw_series(context.cairo, chart.series[i], x, y, colour_of(chart, i));
+  draw_labels(context.cairo, chart, x, y);
   draw_legend(context.cairo, chart, x, y);
 }
 
@@ -279,7 +336,7 @@ void Picture::bar_chart(const BarChart& chart, const Box& box) {
   for (size_t i = 0; i < chart.bars.size(); ++i) {
     const Bar& bar = chart.bars[i];
     const double middle = top + (static_cast<double>(i) + 0.5) * slot;
-    set_colour(cairo, bar.highlight ? series_colour(0) : kGray);
+    set_colour(cairo, bar.highlight ? series_colour(0) : kQuietColour);
     cairo_rectangle(cairo, x.from, middle - slot * 0.33, x(bar.value) - x.from, slot * 0.66);
     cairo_fill(cairo);
     draw_text(cairo, bar.label, x.from - 8, middle + 4, 12, 1, bar.highlight);

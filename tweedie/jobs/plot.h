@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,13 +27,18 @@ struct Series {
   std::string name;  // in the legend; empty: not listed
   std::vector<double> x, y;
   bool points = false;  // dots instead of a line
+  bool marks = false;   // dots on the line
+  bool dashed = false;
+  std::string label = {};             // beside its last point; labels keep clear of each other
+  std::optional<Colour> colour = {};  // none: that of its place among the series
 };
 
 struct LineChart {
   std::string title, x_label, y_label;
   bool log_x = false, log_y = false;
   std::vector<Series>
-      series;  // points that are not finite (or not positive on a log axis) are gaps
+      series;             // points that are not finite (or not positive on a log axis) are gaps
+  double label_room = 0;  // pixels at the right for the labels of series
 };
 
 struct Bar {
@@ -54,6 +60,8 @@ struct Scatter {
   at::Tensor points;
   double limit = 3;
 };
+
+constexpr Colour kQuietColour{0.68, 0.70, 0.73};  // of what is there for comparison only
 
 /// A drawing in pixels on white; everything drawn on it is kept as vectors until it is saved.
 class Picture {

@@ -116,7 +116,7 @@ SampleResult sample(const Model& model, const Registry& registry, const SampleRe
   const SamplerEntry& entry = find_entry(registry.samplers, result.sampler, "sampler");
   const Sampler sampler = entry.make(sampler_options(model, entry, request.sampler_options));
   result.path = request.path.empty() ? model.config.sample.path : request.path;
-  if (result.path == "auto") result.path = entry.facts.path;
+  if (result.path == "auto") result.path = suitable_path(entry.facts, model.schedule);
   const Path path = named_path(result.path, model.schedule, result.steps);
   const Denoiser bare = guided(model.denoiser, result.guidance, {});
   const torch::Device device = device_of(*model.network);

@@ -91,6 +91,10 @@ TEST_CASE("a wrong command line is refused in one line") {
            {"nothing to compare", {"metrics"}, "nothing to compare"},
            {"samples without data", {"metrics", "OUT/a.npy"}, "--data"},
            {"no samples", {"metrics", "OUT/a.npy", "--data", "toy:two-moons"}, "a.npy"},
+           {"a sampler to train with", {"bench", "train", "--sampler", "ddim"}, "bench sample"},
+           {"a misspelt sampler to time",
+            {"bench", "sample", "--net", "mlp-2d", "--sampler", "dimm"},
+            "did you mean 'ddim'?"},
            {"unknown device", train_toy({"--steps", "1", "--device", "gpu"}), "device"}})
     check_refused(wrong);
 }

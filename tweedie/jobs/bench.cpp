@@ -7,6 +7,7 @@
 #include <chrono>
 #include <numeric>
 
+#include "tweedie/jobs/bench_solver.h"
 #include "tweedie/jobs/model_file.h"
 #include "tweedie/jobs/optimiser.h"
 #include "tweedie/jobs/precision.h"
@@ -106,6 +107,9 @@ void check_request(const BenchRequest& request) {
         "--precision: expected auto, fp32 or bf16, got '", request.precision, "'");
   check(request.batch >= 0, "--batch: expected 1 or more, got ", request.batch);
   check(request.threads >= 0, "--threads: expected 1 or more, got ", request.threads);
+  check(request.sampler.empty() || request.kind == "sample", "--sampler ", request.sampler,
+        ": only `tweedie bench sample` samples");
+  check(request.steps >= 1, "--steps: expected 1 or more, got ", request.steps);
   check(request.seconds > 0, "--seconds: expected more than 0, got ", request.seconds);
 }
 
@@ -187,6 +191,31 @@ std::vector<double> measure(const std::function<void()>& step, double seconds) {
   return times;
 }
 
+double median_of(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+/// Seconds of a step of each whole sampling, sorted; what the solver takes of them goes to
+/// `record`.
+std::vector<double> measure_solver(const Model& model, const SolverRun& run, Json& record) {
+  std::vector<double> steps, outside, shares;
+  for (const SolverTime& time : time_solver(model, builtin(), run)) {
+    const double beside = time.seconds - time.network_seconds;
+    steps.push_back(time.seconds / static_cast<double>(run.steps));
+    outside.push_back(1e3 * beside / static_cast<double>(time.evaluations));
+    shares.push_back(beside / time.seconds);
+    record["evaluations"] = time.evaluations;
+  }
+  record["sampler"] = run.sampler;
+  record["sampler_options"] = run.options;
+  record["sampler_steps"] = run.steps;
+  record["milliseconds_outside_network_per_evaluation"] = median_of(outside);
+  record["solver_overhead_share"] = median_of(shares);
+  std::sort(steps.begin(), steps.end());
+  return steps;
+}
+
 int64_t peak_bytes() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
@@ -225,25 +254,41 @@ Json bench(const BenchRequest& request, const Log& log) {
   if (log)
     log("measuring a " + request.kind + " step of " + net.name + ", batch " +
         std::to_string(batch) + ", " + precision);
-  const auto step = request.kind == "train" ? training(model, net, batch, precision)
-                                            : sampling(model, net, batch, precision);
-  const std::vector<double> times = measure(step, request.seconds);
+  Json solver = Json::object();
+  std::vector<double> times;
+  if (!request.sampler.empty()) {
+    times = measure_solver(model,
+                           {.sampler = request.sampler,
+                            .options = request.sampler_options,
+                            .steps = request.steps,
+                            .batch = batch,
+                            .precision = precision,
+                            .seconds = request.seconds},
+                           solver);
+  } else {
+    times = measure(request.kind == "train" ? training(model, net, batch, precision)
+                                            : sampling(model, net, batch, precision),
+                    request.seconds);
+  }
   const double median = 1e3 * times[times.size() / 2];
   int64_t parameters = 0;
   for (const Tensor& parameter : model.network->parameters()) parameters += parameter.numel();
-  return {{"kind", request.kind},
-          {"net", request.net},
-          {"batch", batch},
-          {"parameters", parameters},
-          {"milliseconds_per_image", median / static_cast<double>(batch)},
-          {"milliseconds_per_step", median},
-          {"milliseconds_per_step_best", 1e3 * times.front()},
-          {"milliseconds_per_step_worst", 1e3 * times.back()},
-          {"steps", times.size()},
-          {"precision", precision},
-          {"kernels", kernels::table().name},
-          {"threads", at::get_num_threads()},
-          {"peak_bytes", peak_bytes()}};
+  Json record = {
+      {"kind", request.kind},
+      {"net", request.net},
+      {"batch", batch},
+      {"parameters", parameters},
+      {"milliseconds_per_image", median / static_cast<double>(batch)},
+      {"milliseconds_per_step", median},
+      {"milliseconds_per_step_best", 1e3 * times.front()},
+      {"milliseconds_per_step_worst", 1e3 * times.back()},
+      {"steps", times.size() * static_cast<size_t>(request.sampler.empty() ? 1 : request.steps)},
+      {"precision", precision},
+      {"kernels", kernels::table().name},
+      {"threads", at::get_num_threads()},
+      {"peak_bytes", peak_bytes()}};
+  record.update(solver);
+  return record;
 }
 
 }  // namespace tweedie

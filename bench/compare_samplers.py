@@ -93,7 +93,8 @@ def theirs(net, options, shape, name, settings):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--net", choices=[name for name in peer_unet.NETS if name != "mlp-2d"], default="demo-unet")
+    parser.add_argument("--net", choices=["none", *(name for name in peer_unet.NETS if name != "mlp-2d")], default="demo-unet",
+                        help="none: one that returns a fixed tensor, so that only the solvers work")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--threads", type=int, help="default: one for each core")
@@ -105,8 +106,13 @@ def main():
 
     torch.set_num_threads(options.threads)
     torch.manual_seed(1)
-    _, shape, make = peer_unet.NETS[options.net]
-    net = make().eval()
+    if options.net == "none":
+        shape = (1, 28, 28)
+        fixed = torch.randn(options.batch, *shape)
+        net = lambda x, t: fixed
+    else:
+        _, shape, make = peer_unet.NETS[options.net]
+        net = make().eval()
     rows = [{"ours": [], "theirs": [], "our_share": [], "their_share": []} for _ in PAIRS]
     for turn in range(options.rounds):
         for row, (sampler, settings, name, peer_settings) in zip(rows, PAIRS):

@@ -92,6 +92,7 @@ TEST_CASE("a wrong command line is refused in one line") {
            {"samples without data", {"metrics", "OUT/a.npy"}, "--data"},
            {"no samples", {"metrics", "OUT/a.npy", "--data", "toy:two-moons"}, "a.npy"},
            {"a sampler to train with", {"bench", "train", "--sampler", "ddim"}, "bench sample"},
+           {"nothing to train", {"bench", "train", "--net", "none"}, "bench sample"},
            {"a misspelt sampler to time",
             {"bench", "sample", "--net", "mlp-2d", "--sampler", "dimm"},
             "did you mean 'ddim'?"},

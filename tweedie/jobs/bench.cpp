@@ -39,6 +39,15 @@ struct PlainMlp : Network {
   std::vector<torch::nn::Linear> layers;
 };
 
+/// No work: what is left of a sampling is the solver's.
+struct FixedTensor : Network {
+  Tensor forward(const Tensor& x, const Tensor&, const Condition&) override {
+    if (!out.defined()) out = keyed_normal({kSeed, Stream::data}, {0}, 0, x.sizes().slice(1));
+    return out.expand_as(x);
+  }
+  Tensor out;
+};
+
 struct Net {
   const char* name;
   const char* summary;
@@ -88,6 +97,11 @@ std::vector<Net> nets() {
        512,
        {2},
        {{"network", "plain-mlp"}, {"parameterisation", "eps"}, {"variance", "small"}}},
+      {"none",
+       "1x28x28, returns a fixed tensor: for `bench sample`, where the solver's own cost is left",
+       16,
+       {1, 28, 28},
+       {{"network", "fixed-tensor"}, {"parameterisation", "eps"}, {"variance", "small"}}},
   };
 }
 
@@ -109,6 +123,8 @@ void check_request(const BenchRequest& request) {
   check(request.threads >= 0, "--threads: expected 1 or more, got ", request.threads);
   check(request.sampler.empty() || request.kind == "sample", "--sampler ", request.sampler,
         ": only `tweedie bench sample` samples");
+  check(request.net != "none" || request.kind == "sample",
+        "--net none: has nothing to train; use `tweedie bench sample`");
   check(request.steps >= 1, "--steps: expected 1 or more, got ", request.steps);
   check(request.seconds > 0, "--seconds: expected more than 0, got ", request.seconds);
 }
@@ -117,6 +133,8 @@ Model model_of(const Net& net) {
   Registry registry = builtin();
   registry.networks["plain-mlp"] = {
       "", [](const Json&) -> std::shared_ptr<Network> { return std::make_shared<PlainMlp>(); }};
+  registry.networks["fixed-tensor"] = {
+      "", [](const Json&) -> std::shared_ptr<Network> { return std::make_shared<FixedTensor>(); }};
   RunConfig config;
   config.model = net.model;
   config.train.seed = kSeed;

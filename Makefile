@@ -42,7 +42,7 @@ demo:
 
 test: configure
 	@cmake --build $(BUILD) -j $(JOBS)
-	@ctest --test-dir $(BUILD) --output-on-failure
+	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
 
 install: configure
 	@cmake --build $(BUILD) -j $(JOBS)

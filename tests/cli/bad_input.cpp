@@ -99,6 +99,11 @@ TEST_CASE("a wrong command line is refused in one line") {
            {"draws of a word", {"evaluate", "OUT/run", "--dequantisation", "some"}, "none"},
            {"numbers in no file", {"evaluate", "OUT/run", "--per-example", "OUT/a.txt"}, ".csv"},
            {"evaluate nothing", {"evaluate"}, "name the model"},
+           {"a sampler to train with", {"bench", "train", "--sampler", "ddim"}, "bench sample"},
+           {"nothing to train", {"bench", "train", "--net", "none"}, "bench sample"},
+           {"a misspelt sampler to time",
+            {"bench", "sample", "--net", "mlp-2d", "--sampler", "dimm"},
+            "did you mean 'ddim'?"},
            {"unknown device", train_toy({"--steps", "1", "--device", "gpu"}), "device"}})
     check_refused(wrong);
 }

@@ -270,6 +270,17 @@ TEST_CASE("the forward process is drawn and told in numbers") {
   CHECK(fs::file_size(folder / "a.gif") > 5000);
 }
 
+TEST_CASE("a whole sampling is timed inside and outside its network") {
+  const Json found = json_of(run_program({"bench", "sample", "--net", "mlp-2d", "--sampler", "heun",
+                                          "--steps", "4", "--seconds", "0.01", "--json", "-"}));
+  CHECK(found["evaluations"] == 7);
+  CHECK(found["sampler_steps"] == 4);
+  CHECK(found["milliseconds_per_step"].get<double>() > 0);
+  CHECK(found["milliseconds_outside_network_per_evaluation"].get<double>() > 0);
+  CHECK(found["solver_overhead_share"].get<double>() > 0);
+  CHECK(found["solver_overhead_share"].get<double>() < 1);
+}
+
 TEST_CASE("every list is a list, quickly") {
   for (const char* kind : {"samplers", "schedules", "networks", "datasets", "parameterisations",
                            "objectives", "recipes"}) {

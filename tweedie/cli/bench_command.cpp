@@ -11,9 +11,23 @@ namespace {
 struct BenchOptions {
   BenchRequest request;
   std::string json;
+  std::vector<std::string> settings;
 };
 
-int run_bench(const BenchOptions& options) {
+/// What a whole sampling adds to the line.
+std::string solver_words(const Json& record) {
+  if (!record.contains("solver_overhead_share")) return "";
+  char line[120];
+  std::snprintf(line, sizeof line, "; %s: %.3f ms an evaluation outside the network, %.2f %%",
+                record["sampler"].get<std::string>().c_str(),
+                record["milliseconds_outside_network_per_evaluation"].get<double>(),
+                100 * record["solver_overhead_share"].get<double>());
+  return line;
+}
+
+int run_bench(BenchOptions& options) {
+  for (const std::string& setting : options.settings)
+    set_option(options.request.sampler_options, setting);
   if (!options.json.empty() && options.json != "-") require_writable(options.json);
   Progress progress;
   Json record = {{"command", "bench"}};
@@ -29,7 +43,7 @@ int run_bench(const BenchOptions& options) {
       record["milliseconds_per_step_worst"].get<double>(), record["steps"].get<long long>(),
       record["precision"].get<std::string>().c_str(), record["kernels"].get<std::string>().c_str(),
       record["threads"].get<int>(), record["peak_bytes"].get<double>() / (1 << 20));
-  say_result(options.json, line);
+  say_result(options.json, line + solver_words(record));
   return 0;
 }
 
@@ -44,6 +58,14 @@ void add_bench(CLI::App& app, Cli& cli) {
   command->add_option("--net", request.net, "one of\n" + bench_nets());
   command->add_option("--batch", request.batch, "examples in a step; default: the network's usual")
       ->check(CLI::PositiveNumber);
+  command->add_option("--sampler", request.sampler,
+                      "whole samplings by this one: also says what it takes beside the network");
+  command
+      ->add_option("--set", options->settings,
+                   "option of the sampler, as in eta=0.5; may be repeated")
+      ->allow_extra_args(false)
+      ->take_all();
+  command->add_option("--steps", request.steps, "of a whole sampling");
   command->add_option("--precision", request.precision, "auto, fp32 or bf16");
   command->add_option("--threads", request.threads, "default: what LibTorch takes")
       ->check(CLI::PositiveNumber);

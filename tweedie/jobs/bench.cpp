@@ -7,6 +7,7 @@
 #include <chrono>
 #include <numeric>
 
+#include "tweedie/jobs/bench_solver.h"
 #include "tweedie/jobs/model_file.h"
 #include "tweedie/jobs/optimiser.h"
 #include "tweedie/jobs/precision.h"
@@ -36,6 +37,15 @@ struct PlainMlp : Network {
     return layers.back()(h);
   }
   std::vector<torch::nn::Linear> layers;
+};
+
+/// No work: what is left of a sampling is the solver's.
+struct FixedTensor : Network {
+  Tensor forward(const Tensor& x, const Tensor&, const Condition&) override {
+    if (!out.defined()) out = keyed_normal({kSeed, Stream::data}, {0}, 0, x.sizes().slice(1));
+    return out.expand_as(x);
+  }
+  Tensor out;
 };
 
 struct Net {
@@ -87,6 +97,11 @@ std::vector<Net> nets() {
        512,
        {2},
        {{"network", "plain-mlp"}, {"parameterisation", "eps"}, {"variance", "small"}}},
+      {"none",
+       "1x28x28, returns a fixed tensor: for `bench sample`, where the solver's own cost is left",
+       16,
+       {1, 28, 28},
+       {{"network", "fixed-tensor"}, {"parameterisation", "eps"}, {"variance", "small"}}},
   };
 }
 
@@ -106,6 +121,11 @@ void check_request(const BenchRequest& request) {
         "--precision: expected auto, fp32 or bf16, got '", request.precision, "'");
   check(request.batch >= 0, "--batch: expected 1 or more, got ", request.batch);
   check(request.threads >= 0, "--threads: expected 1 or more, got ", request.threads);
+  check(request.sampler.empty() || request.kind == "sample", "--sampler ", request.sampler,
+        ": only `tweedie bench sample` samples");
+  check(request.net != "none" || request.kind == "sample",
+        "--net none: has nothing to train; use `tweedie bench sample`");
+  check(request.steps >= 1, "--steps: expected 1 or more, got ", request.steps);
   check(request.seconds > 0, "--seconds: expected more than 0, got ", request.seconds);
 }
 
@@ -113,6 +133,8 @@ Model model_of(const Net& net) {
   Registry registry = builtin();
   registry.networks["plain-mlp"] = {
       "", [](const Json&) -> std::shared_ptr<Network> { return std::make_shared<PlainMlp>(); }};
+  registry.networks["fixed-tensor"] = {
+      "", [](const Json&) -> std::shared_ptr<Network> { return std::make_shared<FixedTensor>(); }};
   RunConfig config;
   config.model = net.model;
   config.train.seed = kSeed;
@@ -187,6 +209,31 @@ std::vector<double> measure(const std::function<void()>& step, double seconds) {
   return times;
 }
 
+double median_of(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+/// Seconds of a step of each whole sampling, sorted; what the solver takes of them goes to
+/// `record`.
+std::vector<double> measure_solver(const Model& model, const SolverRun& run, Json& record) {
+  std::vector<double> steps, outside, shares;
+  for (const SolverTime& time : time_solver(model, builtin(), run)) {
+    const double beside = time.seconds - time.network_seconds;
+    steps.push_back(time.seconds / static_cast<double>(run.steps));
+    outside.push_back(1e3 * beside / static_cast<double>(time.evaluations));
+    shares.push_back(beside / time.seconds);
+    record["evaluations"] = time.evaluations;
+  }
+  record["sampler"] = run.sampler;
+  record["sampler_options"] = run.options;
+  record["sampler_steps"] = run.steps;
+  record["milliseconds_outside_network_per_evaluation"] = median_of(outside);
+  record["solver_overhead_share"] = median_of(shares);
+  std::sort(steps.begin(), steps.end());
+  return steps;
+}
+
 int64_t peak_bytes() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
@@ -225,25 +272,41 @@ Json bench(const BenchRequest& request, const Log& log) {
   if (log)
     log("measuring a " + request.kind + " step of " + net.name + ", batch " +
         std::to_string(batch) + ", " + precision);
-  const auto step = request.kind == "train" ? training(model, net, batch, precision)
-                                            : sampling(model, net, batch, precision);
-  const std::vector<double> times = measure(step, request.seconds);
+  Json solver = Json::object();
+  std::vector<double> times;
+  if (!request.sampler.empty()) {
+    times = measure_solver(model,
+                           {.sampler = request.sampler,
+                            .options = request.sampler_options,
+                            .steps = request.steps,
+                            .batch = batch,
+                            .precision = precision,
+                            .seconds = request.seconds},
+                           solver);
+  } else {
+    times = measure(request.kind == "train" ? training(model, net, batch, precision)
+                                            : sampling(model, net, batch, precision),
+                    request.seconds);
+  }
   const double median = 1e3 * times[times.size() / 2];
   int64_t parameters = 0;
   for (const Tensor& parameter : model.network->parameters()) parameters += parameter.numel();
-  return {{"kind", request.kind},
-          {"net", request.net},
-          {"batch", batch},
-          {"parameters", parameters},
-          {"milliseconds_per_image", median / static_cast<double>(batch)},
-          {"milliseconds_per_step", median},
-          {"milliseconds_per_step_best", 1e3 * times.front()},
-          {"milliseconds_per_step_worst", 1e3 * times.back()},
-          {"steps", times.size()},
-          {"precision", precision},
-          {"kernels", kernels::table().name},
-          {"threads", at::get_num_threads()},
-          {"peak_bytes", peak_bytes()}};
+  Json record = {
+      {"kind", request.kind},
+      {"net", request.net},
+      {"batch", batch},
+      {"parameters", parameters},
+      {"milliseconds_per_image", median / static_cast<double>(batch)},
+      {"milliseconds_per_step", median},
+      {"milliseconds_per_step_best", 1e3 * times.front()},
+      {"milliseconds_per_step_worst", 1e3 * times.back()},
+      {"steps", times.size() * static_cast<size_t>(request.sampler.empty() ? 1 : request.steps)},
+      {"precision", precision},
+      {"kernels", kernels::table().name},
+      {"threads", at::get_num_threads()},
+      {"peak_bytes", peak_bytes()}};
+  record.update(solver);
+  return record;
 }
 
 }  // namespace tweedie

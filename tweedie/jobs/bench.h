@@ -15,6 +15,10 @@ struct BenchRequest {
   std::string precision = "auto";  // auto, fp32 or bf16
   int64_t threads = 0;             // 0: what LibTorch takes
   double seconds = 10;             // measured for at least so long, and at least 5 steps
+  std::string sampler =
+      {};  // whole samplings by this one, kind "sample" only; empty: steps of ddim
+  Json sampler_options = Json::object();
+  int64_t steps = 20;  // of a whole sampling
 };
 
 /// The networks that can be measured and what they are, one line each.
@@ -23,7 +27,10 @@ std::string bench_nets();
 /// Measures steps on random data.  A training step is noise, loss, backward, optimiser and average;
 /// a sampling step is one network evaluation in inference mode and the solver's update.  The object
 /// has `milliseconds_per_step` (the median), `milliseconds_per_image`, the best and the worst step,
-/// what was measured and with what.  Throws Error on an impossible request.
+/// what was measured and with what.
+/// With a sampler, steps are those of whole samplings, and the object also has the time outside the
+/// network for each of its evaluations, and its share (`solver_overhead_share`).  Throws Error on
+/// an impossible request.
 Json bench(const BenchRequest& request, const Log& log);
 
 }  // namespace tweedie

@@ -1,3 +1,2 @@
-#define TWEEDIE_TABLE avx2_table
-#define TWEEDIE_TABLE_NAME "avx2"
+#define TWEEDIE_ISA avx2
 #include "tweedie/kernels/loops.inc"

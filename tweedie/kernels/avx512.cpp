@@ -1,3 +1,2 @@
-#define TWEEDIE_TABLE avx512_table
-#define TWEEDIE_TABLE_NAME "avx512"
+#define TWEEDIE_ISA avx512
 #include "tweedie/kernels/loops.inc"

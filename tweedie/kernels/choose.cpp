@@ -5,9 +5,16 @@
 
 namespace tweedie::kernels {
 
-extern const Table plain_table;
+namespace plain {
+extern const Table table;
+}
 #if defined(__x86_64__)
-extern const Table avx2_table, avx512_table;
+namespace avx2 {
+extern const Table table;
+}
+namespace avx512 {
+extern const Table table;
+}
 #endif
 
 namespace {
@@ -28,15 +35,15 @@ const Table& choose() {
 }  // namespace
 
 std::vector<const Table*> usable_tables() {
-  std::vector<const Table*> tables = {&plain_table};
+  std::vector<const Table*> tables = {&plain::table};
 #if defined(__x86_64__)
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-    tables.push_back(&avx2_table);
+    tables.push_back(&avx2::table);
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
       __builtin_cpu_supports("fma"))
-    tables.push_back(&avx512_table);
+    tables.push_back(&avx512::table);
 #endif
   return tables;
 }

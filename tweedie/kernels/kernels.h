@@ -32,6 +32,12 @@ struct NormShape {
   int64_t channels, pixels, groups;
 };
 
+/// Of Philox 4x32-10 (Salmon et al. 2011): its key, and the second word of its counter.  The first
+/// is the number of a group of four values in a row, the others the row's sample.
+struct NormalsKey {
+  uint32_t key[2], step;
+};
+
 struct Table {
   const char* name;
   void (*adam)(const AdamStep& step, int64_t count, float* weight, const float* gradient,
@@ -45,6 +51,11 @@ struct Table {
   void (*norm_backward)(const NormShape& shape, bool silu, const float* x, const float* weight,
                         const float* bias, const float* mean, const float* inverse_std,
                         const float* dy, float* dx, float* dweight, float* dbias);
+  /// Standard normals into rows [.., row_size] of `out`, one row for each of `samples`: the groups
+  /// from `begin` to `end`, counted over all rows.  Box & Muller's transform of a group's words 0
+  /// and 1, and of 2 and 3.  The same bits in every table.
+  void (*normals)(const NormalsKey& key, const int64_t* samples, int64_t row_size, int64_t begin,
+                  int64_t end, float* out);
 };
 
 /// The table in use.  Throws std::invalid_argument if TWEEDIE_KERNELS names none, or one that this

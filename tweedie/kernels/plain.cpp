@@ -1,3 +1,2 @@
-#define TWEEDIE_TABLE plain_table
-#define TWEEDIE_TABLE_NAME "plain"
+#define TWEEDIE_ISA plain
 #include "tweedie/kernels/loops.inc"

@@ -71,7 +71,7 @@ void check_diffusers_betas(const Case& the_case, Checker& checker) {
     else if (name == "alphas_cumprod")
       checker.compare(name, to_tensor(alpha_bars(chain_from_betas("diffusers", betas))));
     else
-      check(false, "tensor '", name, "' is not understood");
+      fail("tensor '", name, "' is not understood");
   }
 }
 

@@ -45,7 +45,7 @@ void compare_grid(const std::string& name, const std::string& what, const Diffus
   } else if (what == "previous") {
     checker.compare(name, to_tensor(next_entries(grid.timesteps)));
   } else {
-    check(false, "tensor '", name, "' is not understood");
+    fail("tensor '", name, "' is not understood");
   }
 }
 

@@ -71,7 +71,7 @@ Tensor places_in_grid(const std::vector<double>& times, int64_t length) {
     }
     if (places.size() == times.size()) return to_tensor(places);
   }
-  check(false, "euler.timesteps_used: in no linspace grid of the chain");
+  fail("euler.timesteps_used: in no linspace grid of the chain");
   return {};
 }
 

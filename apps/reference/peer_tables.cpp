@@ -30,7 +30,7 @@ std::vector<double> diffusers_betas(const Json& settings, int64_t steps) {
     } else if (name == "laplace") {
       betas = diffusers_laplace_betas(steps);
     } else {
-      check(false, "beta_schedule '", name, "' is not understood");
+      fail("beta_schedule '", name, "' is not understood");
     }
   }
   return settings.value("rescale_betas_zero_snr", false) ? zero_terminal_snr(betas) : betas;

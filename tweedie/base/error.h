@@ -13,13 +13,18 @@ struct Error : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// Throws Error made of `parts` unless `ok`.
+/// Throws Error made of `parts`.
 template <class... Parts>
-void check(bool ok, const Parts&... parts) {
-  if (ok) return;
+[[noreturn]] void fail(const Parts&... parts) {
   std::ostringstream message;
   (message << ... << parts);
   throw Error(message.str());
+}
+
+/// The same unless `ok`.
+template <class... Parts>
+void check(bool ok, const Parts&... parts) {
+  if (!ok) fail(parts...);
 }
 
 }  // namespace tweedie

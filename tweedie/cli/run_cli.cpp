@@ -18,7 +18,7 @@ namespace {
 constexpr int kInputWrong = 2, kOtherFailure = 1;
 
 /// Errors are one line each.
-int fail(int status, std::string message) {
+int failed(int status, std::string message) {
   while (!message.empty() && (message.back() == '\n' || message.back() == ' ')) message.pop_back();
   for (char& c : message)
     if (c == '\n') c = ' ';
@@ -59,10 +59,11 @@ int parse_failure(const CLI::App& app, const CLI::ParseError& error) {
   if (error.get_exit_code() == 0)
     return app.exit(error, std::cout, std::cerr);  // --help, --version
   if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr)
-    return fail(kInputWrong, unknown_argument(app, error.what()));
+    return failed(kInputWrong, unknown_argument(app, error.what()));
   const auto given = app.get_subcommands();
-  return fail(kInputWrong, std::string(error.what()) + "; see `tweedie " +
-                               (given.empty() ? "" : given.front()->get_name() + " ") + "--help`");
+  return failed(kInputWrong, std::string(error.what()) + "; see `tweedie " +
+                                 (given.empty() ? "" : given.front()->get_name() + " ") +
+                                 "--help`");
 }
 
 }  // namespace
@@ -92,14 +93,14 @@ int run_cli(int argc, char** argv, const Registry& registry) {
   } catch (const CLI::ParseError& error) {
     return parse_failure(app, error);
   } catch (const Error& error) {
-    return fail(kInputWrong, error.what());
+    return failed(kInputWrong, error.what());
   } catch (const c10::Error& error) {
-    return fail(kOtherFailure, error.what_without_backtrace());
+    return failed(kOtherFailure, error.what_without_backtrace());
   } catch (const std::bad_alloc&) {
-    return fail(kOtherFailure,
-                "not enough memory; try a smaller batch (--batch, --set train.batch=...)");
+    return failed(kOtherFailure,
+                  "not enough memory; try a smaller batch (--batch, --set train.batch=...)");
   } catch (const std::exception& error) {
-    return fail(kOtherFailure, error.what());
+    return failed(kOtherFailure, error.what());
   }
 }
 

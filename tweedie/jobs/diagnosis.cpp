@@ -3,20 +3,20 @@
 #include <cmath>
 #include <sstream>
 
+#include "tweedie/tensor/finite.h"
+
 namespace tweedie {
 namespace {
 
-bool finite(const Tensor& x) { return at::isfinite(x).all().item<bool>(); }
-
 /// The first tensor that went wrong; everything after it is a consequence.
 std::string first_bad_tensor(const StepRecord& record, const Network& network) {
-  if (!finite(record.batch.batch.x)) return "the data of the batch";
+  if (!all_finite(record.batch.batch.x)) return "the data of the batch";
   for (const auto& parameter : network.named_parameters())
-    if (!finite(parameter.value())) return "the weights '" + parameter.key() + "'";
+    if (!all_finite(parameter.value())) return "the weights '" + parameter.key() + "'";
   for (const double loss : record.losses)
     if (!std::isfinite(loss)) return "the loss";
   for (const auto& parameter : network.named_parameters())
-    if (parameter.value().grad().defined() && !finite(parameter.value().grad()))
+    if (parameter.value().grad().defined() && !all_finite(parameter.value().grad()))
       return "the gradient of '" + parameter.key() + "'";
   return "the norm of the whole gradient (each tensor is finite, their sum of squares is not)";
 }

@@ -129,8 +129,8 @@ void summarise(Evaluation& e) {
       if (e.table.has(name))
         parts += std::string(parts.empty() ? " (" : ", ") + name + " " +
                  std::to_string(mean_of(e.table.column(name)).value);
-    check(false, "evaluate: the bound is not finite", parts, parts.empty() ? "" : " nats)",
-          "; the weights are damaged or diverged in training, try an earlier checkpoint");
+    fail("evaluate: the bound is not finite", parts, parts.empty() ? "" : " nats)",
+         "; the weights are damaged or diverged in training, try an earlier checkpoint");
   }
   e.nats = mean.value;
   e.nats_error = mean.error;

@@ -6,6 +6,7 @@
 
 #include "tweedie/jobs/learning_rate.h"
 #include "tweedie/kernels/kernels.h"
+#include "tweedie/tensor/finite.h"
 
 namespace tweedie {
 namespace {
@@ -105,7 +106,7 @@ void Optimiser::step(int64_t step, double learning_rate, double gradient_scale) 
   });
 }
 
-bool Optimiser::is_finite() const { return at::isfinite(weights_).all().item<bool>(); }
+bool Optimiser::is_finite() const { return all_finite(weights_); }
 
 std::map<std::string, Tensor> Optimiser::tensors() const {
   std::map<std::string, Tensor> out;

@@ -128,31 +128,20 @@ SampleResult sample(const Model& model, const Registry& registry, const SampleRe
     std::vector<int64_t> numbers(
         static_cast<size_t>(std::min(request.batch, request.count - done)));
     std::iota(numbers.begin(), numbers.end(), request.first + done);
-    const Tensor noise = keyed_normal({request.seed, Stream::prior}, numbers, 0, model.data.shape)
-                             .mul_(model.schedule.prior_std)
-                             .to(device);
+    const Tensor noise =
+        keyed_prior(request.seed, numbers, model.data.shape, model.schedule.prior_std).to(device);
     int64_t evaluations = 0;
     const Denoiser denoiser = [&](const Tensor& x, Levels levels, const Condition& condition) {
       ++evaluations;
       return bare(x, levels, condition);
     };
-    int64_t draws = 0;  // the same for every batch, so that a sample does not depend on its batch
-    const Noise fresh = [&](const Tensor& like, const Level&, const Level&) {
-      return keyed_normal({request.seed, Stream::sampling}, numbers, draws++, like.sizes().slice(1))
-          .to(like.options());
-    };
     keeper.begin(noise, path.front());
     const Observer watch = [&](const Step& step) {
-      check(torch::isfinite(step.x).all().item<bool>(), "sample: step ", step.index + 1, " of ",
-            result.steps, " (t = ", step.from.t,
-            ") gave values that are not finite; the weights are damaged or diverged in training, "
-            "try an "
-            "earlier checkpoint or --weights raw");
       keeper.see(step);
       if (observer) observer(step);
     };
-    const Tensor x =
-        sampler(denoiser, noise, path, condition_of(model, request, numbers, device), fresh, watch);
+    const Tensor x = sampler(denoiser, noise, path, condition_of(model, request, numbers, device),
+                             keyed_noise(request.seed, numbers), watch);
     parts.push_back(x.to(torch::kCPU, torch::kFloat));
     done += static_cast<int64_t>(numbers.size());
     result.evaluations = evaluations * (result.guidance == 0 || result.guidance == 1 ? 1 : 2);

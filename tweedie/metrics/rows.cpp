@@ -1,6 +1,7 @@
 #include "tweedie/metrics/rows.h"
 
 #include "tweedie/base/error.h"
+#include "tweedie/tensor/finite.h"
 #include "tweedie/tensor/random.h"
 
 namespace tweedie {
@@ -11,7 +12,7 @@ Tensor as_rows(const Tensor& examples, const std::string& what, int64_t least) {
         " or more");
   const Tensor rows = examples.detach().to(at::kCPU, at::kDouble).flatten(1).contiguous();
   check(rows.size(1) >= 1, what, ": its examples have no values (shape ", examples.sizes(), ")");
-  check(rows.isfinite().all().item<bool>(), what, ": has values that are not finite");
+  check(all_finite(rows), what, ": has values that are not finite");
   return rows;
 }
 

@@ -7,19 +7,14 @@
 namespace tweedie {
 namespace {
 
-Tensor rows_of(const Tensor& values, const Tensor& rows) {
-  return values.defined() ? values.index_select(0, rows.to(values.device())) : Tensor();
-}
-
 void check_prediction(const Tensor& x0, Levels levels, at::ArrayRef<int64_t> examples) {
   const Tensor finite = at::isfinite(x0).flatten(1).all(1).cpu();
   if (finite.all().item<bool>()) return;
   const int64_t bad = (~finite).nonzero()[0].item<int64_t>();
   const Level& level = levels[static_cast<size_t>(bad)];
-  check(false, "probability flow: the denoiser's answer for example ",
-        examples[static_cast<size_t>(bad)], " of the batch is not finite at t = ", level.t,
-        " (alpha ", level.alpha, ", sigma ", level.sigma,
-        "); the model's weights may have diverged: use an earlier checkpoint");
+  fail("probability flow: the denoiser's answer for example ", examples[static_cast<size_t>(bad)],
+       " of the batch is not finite at t = ", level.t, " (alpha ", level.alpha, ", sigma ",
+       level.sigma, "); the model's weights may have diverged: use an earlier checkpoint");
 }
 
 /// The slope; with a trace, its rates too.
@@ -34,8 +29,7 @@ Slope evaluate(const Denoiser& denoiser, const Curve& curve, const Condition& co
   const Tensor x = (alpha * y).to(like.options());
   const torch::AutoGradMode gradients(trace != nullptr);
   x.requires_grad_(trace != nullptr);
-  const Tensor x0 =
-      denoiser(x, levels, {rows_of(condition.label, rows), rows_of(condition.context, rows)}).x0;
+  const Tensor x0 = denoiser(x, levels, condition.rows(rows)).x0;
   check_prediction(x0.detach(), levels, examples);
   Slope slope{y - x0.detach().to(at::kCPU, at::kDouble), {}};
   if (trace == nullptr) return slope;
@@ -74,11 +68,11 @@ void check_finished(const OdeSolution& solution, const Curve& curve,
   if (solution.unfinished.empty()) return;
   const size_t first = static_cast<size_t>(solution.unfinished.front());
   const Level level = curve(-2 * solution.reached[first]);
-  check(false, who, ": ", solution.unfinished.size(), " of ", solution.reached.size(),
-        " examples did not reach the end within ", options.max_evaluations,
-        " evaluations at tolerance ", options.rtol, " (example ", first,
-        " of the batch stopped at t = ", level.t, ", sigma / alpha = ", level.sigma / level.alpha,
-        ", after ", solution.evaluations[first], "); allow more evaluations or a larger tolerance");
+  fail(who, ": ", solution.unfinished.size(), " of ", solution.reached.size(),
+       " examples did not reach the end within ", options.max_evaluations,
+       " evaluations at tolerance ", options.rtol, " (example ", first,
+       " of the batch stopped at t = ", level.t, ", sigma / alpha = ", level.sigma / level.alpha,
+       ", after ", solution.evaluations[first], "); allow more evaluations or a larger tolerance");
 }
 
 }  // namespace tweedie

@@ -15,6 +15,14 @@ using torch::Tensor;
 struct Condition {
   Tensor label;    // int64 [B], class ids
   Tensor context;  // [B, ...], anything else
+
+  /// Of the samples at these places of the batch, int64 [A].
+  Condition rows(const Tensor& places) const {
+    const auto chosen = [&](const Tensor& values) {
+      return values.defined() ? values.index_select(0, places.to(values.device())) : Tensor();
+    };
+    return {chosen(label), chosen(context)};
+  }
 };
 
 struct Network : torch::nn::Module {

@@ -1,6 +1,7 @@
 #include "tweedie/model/sampler.h"
 
 #include "tweedie/base/error.h"
+#include "tweedie/tensor/finite.h"
 
 namespace tweedie {
 
@@ -27,10 +28,14 @@ Noise recorded_noise(std::vector<Tensor> draws) {
   };
 }
 
+void refuse_state(const char* sampler, int64_t step, const Level& level) {
+  fail(sampler, ": the state is not finite after step ", step + 1, " at t = ", level.t, " (alpha ",
+       level.alpha, ", sigma ", level.sigma,
+       "); the model's weights may have diverged: use an earlier checkpoint");
+}
+
 void check_finite(const Tensor& x, const char* sampler, int64_t step, const Level& level) {
-  check(at::isfinite(x).all().item<bool>(), sampler, ": the state is not finite after step ",
-        step + 1, " at t = ", level.t, " (alpha ", level.alpha, ", sigma ", level.sigma,
-        "); the model's weights may have diverged: use an earlier checkpoint");
+  if (!all_finite(x)) refuse_state(sampler, step, level);
 }
 
 }  // namespace tweedie

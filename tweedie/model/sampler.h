@@ -31,7 +31,9 @@ Noise keyed_noise(uint64_t seed, std::vector<int64_t> samples, Stream stream = S
 /// The given draws, in order.  Throws Error when there are no more.
 Noise recorded_noise(std::vector<Tensor> draws);
 
-/// Throws Error naming the sampler, the step and its level unless every element of x is finite.
+/// Throws Error that the state is not finite, naming the sampler, the step and its level,
+[[noreturn]] void refuse_state(const char* sampler, int64_t step, const Level& level);
+/// unless every element of x is finite.
 void check_finite(const Tensor& x, const char* sampler, int64_t step, const Level& level);
 
 }  // namespace tweedie

@@ -46,7 +46,7 @@ std::vector<int64_t> ddim_timesteps(int64_t length, int64_t wanted) {
     for (int64_t step = 0; step < length; step += stride) out.push_back(step);
     return out;
   }
-  check(false, "space_timesteps: no whole stride takes exactly ", wanted, " of ", length, " steps");
+  fail("space_timesteps: no whole stride takes exactly ", wanted, " of ", length, " steps");
   return {};
 }
 

@@ -5,6 +5,7 @@
 #include <torch/utils.h>
 
 #include "tweedie/base/error.h"
+#include "tweedie/samplers/adaptive.h"
 #include "tweedie/samplers/single_step.h"
 
 namespace tweedie {
@@ -63,13 +64,6 @@ struct Travellers {
   std::vector<int64_t> evaluations;
 };
 
-Condition rows_of(const Condition& condition, const Tensor& rows) {
-  Condition out = condition;
-  if (out.label.defined()) out.label = out.label.index_select(0, rows);
-  if (out.context.defined()) out.context = out.context.index_select(0, rows);
-  return out;
-}
-
 }  // namespace
 
 Sampler dpm_adaptive(DpmAdaptiveOptions options) {
@@ -83,19 +77,14 @@ Sampler dpm_adaptive(DpmAdaptiveOptions options) {
   return [=](const Denoiser& denoiser, Tensor x, const Path& path, const Condition& condition,
              const Noise& noise, const Observer& observe) {
     const torch::NoGradGuard no_grad;
-    check(bool(path.between), "dpm_adaptive: this path does not know its schedule");
-    const bool to_data = path.back().sigma == 0;
-    check(path.size() >= (to_data ? 3 : 2),
-          "dpm_adaptive: needs two noisy levels, the first and the last");
-    const Level end = to_data ? path[path.size() - 2] : path.back();
-    check(path.front().alpha > 0, "dpm_adaptive: cannot start at t = ", path.front().t,
-          ", which has no signal (alpha = 0); lower t_max");
+    const AdaptiveRange range = adaptive_range("dpm_adaptive", path);
+    const Level& end = range.end;
     const int64_t batch = x.size(0);
     Tensor state = x.clone(), low = state.clone(), x0 = at::empty_like(state);
     Travellers on;
     for (int64_t i = 0; i < batch; ++i) {
       on.rows.push_back(i);
-      on.at.push_back(path.front());
+      on.at.push_back(range.begin);
       on.control.emplace_back(options, options.eta > 0 ? 1.5 : static_cast<double>(options.order));
       on.evaluations.push_back(0);
     }
@@ -118,13 +107,9 @@ Sampler dpm_adaptive(DpmAdaptiveOptions options) {
           const double place = options.order == 2 ? 0.5 : static_cast<double>(k + 1) / 3;
           inner[k].push_back(path.between(2 * (from + place * step)));
         }
-        on.evaluations[i] += options.order;
-        check(on.evaluations[i] <= options.max_evaluations,
-              "dpm_adaptive: a sample needs more than ", options.max_evaluations,
-              " evaluations (it has come to t = ", on.at[i].t,
-              "); raise rtol, atol or max_evaluations");
+        spend("dpm_adaptive", on.evaluations[i], options.order, options.max_evaluations, on.at[i]);
       }
-      const Condition some = rows_of(condition, rows);
+      const Condition some = condition.rows(rows);
       const Evaluate evaluate = [&](const Tensor& at, Levels levels) {
         return denoiser(at, levels, some).x0;
       };
@@ -139,9 +124,7 @@ Sampler dpm_adaptive(DpmAdaptiveOptions options) {
       const Level shown_from = on.at.front();
       for (size_t i = 0; i < on.rows.size(); ++i) {
         const int64_t row = on.rows[i], place = static_cast<int64_t>(i);
-        check(std::isfinite(errors[i]), "dpm_adaptive: the state is not finite after step ",
-              index + 1, " at t = ", on.at[i].t,
-              "; the model's weights may have diverged: use an earlier checkpoint");
+        if (!std::isfinite(errors[i])) refuse_state("dpm_adaptive", index, on.at[i]);
         if (on.control[i].accept(errors[i])) {
           Tensor arrived = done.high[place];
           if (added[i] > 0) arrived = arrived + added[i] * z[row];
@@ -161,11 +144,7 @@ Sampler dpm_adaptive(DpmAdaptiveOptions options) {
       ++index;
       on = std::move(next);
     }
-    if (!to_data) return state;
-    x0 = denoiser(state, end, condition).x0;
-    check_finite(x0, "dpm_adaptive", index, end);
-    if (observe) observe({index, end, path.back(), x0, x0});
-    return x0;
+    return arrive("dpm_adaptive", denoiser, state, range, condition, index, observe);
   };
 }
 

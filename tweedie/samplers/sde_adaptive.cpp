@@ -5,6 +5,7 @@
 #include <torch/utils.h>
 
 #include "tweedie/base/error.h"
+#include "tweedie/samplers/adaptive.h"
 #include "tweedie/samplers/brownian.h"
 #include "tweedie/samplers/exponential.h"
 
@@ -29,13 +30,6 @@ struct Traveller {
   Tensor x, x0;                  // [1, ...]; x0 is the prediction at x, empty where x is new
   int64_t evaluations = 0;
 };
-
-Condition row_of(const Condition& condition, const Tensor& rows) {
-  Condition out = condition;
-  if (out.label.defined()) out.label = out.label.index_select(0, rows);
-  if (out.context.defined()) out.context = out.context.index_select(0, rows);
-  return out;
-}
 
 /// A half log-SNR where a step may end: on the schedule's curve, or the end itself.
 Level level_of(const Path& path, const Level& end, double lambda) {
@@ -64,6 +58,155 @@ double error_in(const Trial& trial, const Tensor& x, const SdeAdaptiveOptions& o
   return ((trial.second - trial.first) / allowed).square().mean().sqrt().item<double>();
 }
 
+/// All samples of a batch on their way from noise to data.
+class Journey {
+ public:
+  Journey(const SdeAdaptiveOptions& options, const Denoiser& denoiser, const Condition& condition,
+          const Noise& noise, const Path& path, const Tensor& x)
+      : options_(options),
+        denoiser_(denoiser),
+        condition_(condition),
+        noise_(noise),
+        path_(path),
+        range_(adaptive_range("sde_adaptive", path)),
+        start_(x),
+        state_(x.clone()),
+        x0_(at::empty_like(x)) {
+    const double first = half_log_snr(range_.begin), last = half_log_snr(range_.end);
+    const Tensor origin = at::zeros_like(x, at::kDouble);
+    for (int64_t row = 0; row < x.size(0); ++row)
+      on_.push_back(
+          {row, range_.begin, {clock_of(first), origin[row]}, {}, x.narrow(0, row, 1), {}, 0});
+    BrownianPoint place{clock_of(first), origin};
+    for (int64_t k = 1; k <= options_.first_steps; ++k) {
+      const double share = static_cast<double>(k) / static_cast<double>(options_.first_steps);
+      const double lambda = k == options_.first_steps ? last : first + (last - first) * share;
+      place = brownian_after(place, clock_of(lambda) - place.clock,
+                             noise_(x, range_.begin, range_.end));
+      for (Traveller& one : on_)
+        one.ahead.insert(one.ahead.begin(), {lambda, {place.clock, place.value[one.row]}});
+    }
+  }
+
+  bool arrived() const { return on_.empty(); }
+  const Tensor& state() const { return state_; }
+  const Tensor& x0() const { return x0_; }
+  const AdaptiveRange& range() const { return range_; }
+  /// Where the first of those still on their way is.
+  const Level& place() const { return arrived() ? range_.end : on_.front().at; }
+
+  /// A trial step of every sample on its way.
+  void advance(int64_t index) {
+    predict_here();
+    const std::vector<Level> to = ends_of_steps();
+    const std::vector<Tensor> first = first_order(to);
+    std::vector<int64_t> rows;
+    for (Traveller& one : on_) {
+      spend_one(one);
+      rows.push_back(one.row);
+    }
+    const Tensor x0_there = predict(first, to, rows);
+    // Every round draws for the whole batch, so that a sample's noise does not depend on the
+    // others.
+    const Tensor z = noise_(start_, on_.front().at, to.front());
+    std::vector<Traveller> still;
+    for (size_t i = 0; i < on_.size(); ++i) {
+      Traveller& one = on_[i];
+      const Trial trial{first[i],
+                        second_order(one, to[i], x0_there.narrow(0, static_cast<int64_t>(i), 1))};
+      const double error = error_in(trial, one.x, options_);
+      if (!std::isfinite(error)) refuse_state("sde_adaptive", index, one.at);
+      if (error > 1)
+        halve(one, z[one.row]);
+      else
+        move(one, to[i], trial.second);
+      if (!one.ahead.empty()) still.push_back(std::move(one));
+    }
+    on_ = std::move(still);
+  }
+
+ private:
+  Tensor predict(const std::vector<Tensor>& x, const std::vector<Level>& at,
+                 const std::vector<int64_t>& rows) {
+    return denoiser_(at::cat(x), at, condition_.rows(at::tensor(rows, at::kLong))).x0;
+  }
+
+  void spend_one(Traveller& one) {
+    spend("sde_adaptive", one.evaluations, 1, options_.max_evaluations, one.at);
+  }
+
+  /// Where a sample has come to a new place.
+  void predict_here() {
+    std::vector<Tensor> x;
+    std::vector<Level> at;
+    std::vector<int64_t> rows;
+    std::vector<Traveller*> fresh;
+    for (Traveller& one : on_) {
+      if (one.x0.defined()) continue;
+      x.push_back(one.x);
+      at.push_back(one.at);
+      rows.push_back(one.row);
+      fresh.push_back(&one);
+      spend_one(one);
+    }
+    if (fresh.empty()) return;
+    const Tensor x0 = predict(x, at, rows);
+    for (size_t k = 0; k < fresh.size(); ++k) {
+      fresh[k]->x0 = x0.narrow(0, static_cast<int64_t>(k), 1);
+      x0_[rows[k]].copy_(x0[static_cast<int64_t>(k)]);
+    }
+  }
+
+  std::vector<Level> ends_of_steps() const {
+    std::vector<Level> to;
+    for (const Traveller& one : on_)
+      to.push_back(level_of(path_, range_.end, one.ahead.back().lambda));
+    return to;
+  }
+
+  std::vector<Tensor> first_order(const std::vector<Level>& to) const {
+    std::vector<Tensor> out;
+    for (size_t i = 0; i < on_.size(); ++i) {
+      const Traveller& one = on_[i];
+      const StepWeights weights =
+          exponential_step(one.at, to[i], Form::x0, {half_log_snr(one.at)}, Closure::exact, 1);
+      out.push_back(step_mean(weights, one.x, {one.x0}) + step_noise(one, to[i], one.x));
+    }
+    return out;
+  }
+
+  static Tensor second_order(const Traveller& one, const Level& to, const Tensor& x0_there) {
+    const StepWeights weights = exponential_step(
+        one.at, to, Form::x0, {half_log_snr(one.at), half_log_snr(to)}, Closure::exact, 1);
+    return step_mean(weights, one.x, {one.x0, x0_there}) + step_noise(one, to, one.x);
+  }
+
+  static void halve(Traveller& one, const Tensor& z) {
+    const double middle = 0.5 * (half_log_snr(one.at) + one.ahead.back().lambda);
+    one.ahead.push_back(
+        {middle, brownian_between(one.path, one.ahead.back().path, clock_of(middle), z)});
+  }
+
+  void move(Traveller& one, const Level& to, const Tensor& x) {
+    one.at = to;
+    one.path = one.ahead.back().path;
+    one.ahead.pop_back();
+    one.x = x;
+    one.x0 = Tensor();
+    state_[one.row].copy_(x[0]);
+  }
+
+  const SdeAdaptiveOptions& options_;
+  const Denoiser& denoiser_;
+  const Condition& condition_;
+  const Noise& noise_;
+  const Path& path_;
+  const AdaptiveRange range_;
+  const Tensor start_;  // its shape is what noise is drawn for
+  Tensor state_, x0_;   // [B, ...]
+  std::vector<Traveller> on_;
+};
+
 }  // namespace
 
 Sampler sde_adaptive(SdeAdaptiveOptions options) {
@@ -74,119 +217,15 @@ Sampler sde_adaptive(SdeAdaptiveOptions options) {
   return [=](const Denoiser& denoiser, Tensor x, const Path& path, const Condition& condition,
              const Noise& noise, const Observer& observe) {
     const torch::NoGradGuard no_grad;
-    check(bool(path.between), "sde_adaptive: this path does not know its schedule");
-    const bool to_data = path.back().sigma == 0;
-    check(path.size() >= (to_data ? 3 : 2),
-          "sde_adaptive: needs two noisy levels, the first and the last; pass 2 steps or more");
-    const Level begin = path.front(), end = to_data ? path[path.size() - 2] : path.back();
-    check(begin.alpha > 0, "sde_adaptive: cannot start at t = ", begin.t,
-          ", which has no signal (alpha = 0); lower t_max");
-    const double first = half_log_snr(begin), last = half_log_snr(end);
-    const int64_t batch = x.size(0);
-
-    // The path at the ends of the first steps, the nearest last.
-    std::vector<Traveller> on;
-    for (int64_t i = 0; i < batch; ++i)
-      on.push_back({i,
-                    begin,
-                    {clock_of(first), at::zeros_like(x[i], at::kDouble)},
-                    {},
-                    x.narrow(0, i, 1),
-                    {},
-                    0});
-    BrownianPoint place{clock_of(first), at::zeros_like(x, at::kDouble)};
-    for (int64_t k = 1; k <= options.first_steps; ++k) {
-      const double lambda = first + (last - first) * static_cast<double>(k) /
-                                        static_cast<double>(options.first_steps);
-      place = brownian_after(place, clock_of(lambda) - place.clock, noise(x, begin, end));
-      for (Traveller& one : on)
-        one.ahead.insert(one.ahead.begin(), {k == options.first_steps ? last : lambda,
-                                             {place.clock, place.value[one.row]}});
+    Journey journey(options, denoiser, condition, noise, path, x);
+    int64_t index = 0;
+    for (; !journey.arrived(); ++index) {
+      const Level from = journey.place();
+      journey.advance(index);
+      if (observe) observe({index, from, journey.place(), journey.state(), journey.x0()});
     }
-
-    Tensor state = x.clone(), shown_x0 = at::empty_like(x);
-    for (int64_t index = 0; !on.empty(); ++index) {
-      // Predictions where a sample has come to a new place, then at the ends of everyone's trial.
-      std::vector<Tensor> arrived;
-      std::vector<Level> there;
-      std::vector<int64_t> rows, of;
-      for (size_t i = 0; i < on.size(); ++i)
-        if (!on[i].x0.defined()) {
-          arrived.push_back(on[i].x);
-          there.push_back(on[i].at);
-          rows.push_back(on[i].row);
-          of.push_back(static_cast<int64_t>(i));
-        }
-      if (!arrived.empty()) {
-        const Tensor x0 = denoiser(at::cat(arrived), there,
-                                   row_of(condition, at::tensor(rows, at::kLong).to(x.device())))
-                              .x0;
-        for (size_t k = 0; k < of.size(); ++k) {
-          Traveller& one = on[static_cast<size_t>(of[k])];
-          one.x0 = x0.narrow(0, static_cast<int64_t>(k), 1);
-          ++one.evaluations;
-          shown_x0[one.row].copy_(one.x0[0]);
-        }
-      }
-      std::vector<Tensor> firsts;
-      std::vector<Level> to;
-      rows.clear();
-      for (Traveller& one : on) {
-        check(++one.evaluations <= options.max_evaluations,
-              "sde_adaptive: a sample needs more than ", options.max_evaluations,
-              " evaluations (it has come to t = ", one.at.t,
-              "); raise rtol, atol or max_evaluations");
-        to.push_back(level_of(path, end, one.ahead.back().lambda));
-        const StepWeights weights = exponential_step(one.at, to.back(), Form::x0,
-                                                     {half_log_snr(one.at)}, Closure::exact, 1);
-        firsts.push_back(step_mean(weights, one.x, {one.x0}) + step_noise(one, to.back(), one.x));
-        rows.push_back(one.row);
-      }
-      const Tensor at_ends = denoiser(at::cat(firsts), to,
-                                      row_of(condition, at::tensor(rows, at::kLong).to(x.device())))
-                                 .x0;
-      // Every round draws for the whole batch, so that a sample's noise does not depend on the
-      // others.
-      const Tensor z = noise(x, on.front().at, to.front());
-      const Level shown_from = on.front().at;
-      std::vector<Traveller> next;
-      for (size_t i = 0; i < on.size(); ++i) {
-        Traveller& one = on[i];
-        const double from = half_log_snr(one.at);
-        const StepWeights weights = exponential_step(
-            one.at, to[i], Form::x0, {from, half_log_snr(to[i])}, Closure::exact, 1);
-        const Trial trial{
-            firsts[i],
-            step_mean(weights, one.x, {one.x0, at_ends.narrow(0, static_cast<int64_t>(i), 1)}) +
-                step_noise(one, to[i], one.x)};
-        const double error = error_in(trial, one.x, options);
-        check(std::isfinite(error), "sde_adaptive: the state is not finite after step ", index + 1,
-              " at t = ", one.at.t,
-              "; the model's weights may have diverged: use an earlier checkpoint");
-        if (error > 1) {
-          const double middle = 0.5 * (from + one.ahead.back().lambda);
-          one.ahead.push_back({middle, brownian_between(one.path, one.ahead.back().path,
-                                                        clock_of(middle), z[one.row])});
-          next.push_back(std::move(one));
-          continue;
-        }
-        one.at = to[i];
-        one.path = one.ahead.back().path;
-        one.ahead.pop_back();
-        one.x = trial.second;
-        one.x0 = Tensor();
-        state[one.row].copy_(one.x[0]);
-        if (one.ahead.empty()) continue;
-        next.push_back(std::move(one));
-      }
-      on = std::move(next);
-      if (observe) observe({index, shown_from, on.empty() ? end : on.front().at, state, shown_x0});
-    }
-    if (!to_data) return state;
-    const Tensor x0 = denoiser(state, end, condition).x0;
-    check_finite(x0, "sde_adaptive", 0, end);
-    if (observe) observe({0, end, path.back(), x0, x0});
-    return x0;
+    return arrive("sde_adaptive", denoiser, journey.state(), journey.range(), condition, index,
+                  observe);
   };
 }
 

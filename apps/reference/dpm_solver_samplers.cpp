@@ -140,7 +140,7 @@ void run_dpm_solver_adaptive(const Case& the_case, Checker& checker) {
         order == 2 ? std::vector<std::vector<Level>>{{at(0.5)}}
                    : std::vector<std::vector<Level>>{{at(1.0 / 3)}, {at(2.0 / 3)}};
     const Level to = at(1);
-    const SingleStep step = take_single_step(evaluate, x, from, inner, to, form, closure);
+    const SingleStep step = take_single_step(evaluate, x, from, inner, to, form, closure, true);
     const Tensor allowed =
         at::maximum(at::full_like(x, atol), rtol * at::maximum(step.low.abs(), before.abs()));
     const double error =

@@ -66,8 +66,6 @@ Level level_of_timestep(const Schedule& chain, int64_t t) {
   return level;
 }
 
-double noise_ratio(const Level& level) { return level.sigma / level.alpha; }
-
 std::vector<double> noise_ratios(const std::vector<Level>& path) {
   std::vector<double> out;
   for (const Level& level : path) out.push_back(noise_ratio(level));

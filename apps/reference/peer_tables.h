@@ -22,8 +22,7 @@ Level step_level(const Schedule& chain, int64_t i);
 /// The level of timestep t, which is step t + 1; negative ones count from the chain's end, as they
 /// do in Python.
 Level level_of_timestep(const Schedule& chain, int64_t t);
-/// sigma / alpha: the noise in the variable x_t / alpha that k-diffusion and EDM work in.
-double noise_ratio(const Level& level);
+/// Of each level: what k-diffusion and EDM call sigma.
 std::vector<double> noise_ratios(const std::vector<Level>& path);
 
 /// Noise ratios of a chain's steps 0..T-1 and what k-diffusion and diffusers read between them.

@@ -56,6 +56,15 @@ TEST_CASE("the exact trace is the trace, and Rademacher probes of a diagonal map
                  a.trace().expand({10, 3})) <= 1e-14);
 }
 
+TEST_CASE("the exact trace does not depend on how the output lies in memory") {
+  const Tensor weights = some_matrix(6);
+  const Tensor x = at::zeros({2, 2, 3}, f64()).requires_grad_(true);
+  const Tensor output = x.flatten(1).matmul(weights.t()).view({2, 2, 3});
+  const Tensor permuted = output.transpose(1, 2).contiguous().transpose(1, 2);
+  REQUIRE(!permuted.is_contiguous());
+  CHECK(distance(jacobian_trace(permuted, x), weights.trace().expand({2, 1})) <= 1e-14);
+}
+
 TEST_CASE("what does not depend on its input has no trace") {
   const Tensor x = at::zeros({3, 2}, f64()).requires_grad_(true);
   CHECK(distance(jacobian_trace(at::ones({3, 2}, f64()), x), at::zeros({3, 1}, f64())) == 0);

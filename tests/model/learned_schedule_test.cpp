@@ -206,6 +206,34 @@ TEST_CASE("the decoder's part is the softmax of the levels at gamma_min") {
   CHECK(is_near((quantised - flat).item<double>(), of_decoder.item<double>() - of_flat, 1e-9));
 }
 
+TEST_CASE(
+    "the decoder's gradient in gamma_min is its difference quotient, of each example its own") {
+  struct Zero : Network {
+    Tensor forward(const Tensor& x, const Tensor&, const Condition&) override {
+      return at::zeros_like(x);
+    }
+  } network;
+  const Tensor x0 =
+      at::tensor({-1.0, 3.0 / 7, 1.0, -5.0 / 7, 1.0 / 7, 5.0 / 7}, f64()).view({2, 3});
+  const Tensor eps = at::tensor({0.4, -1.0, 2.0, 0.1, -0.3, 1.2}, f64()).view({2, 3}),
+               t = at::full({2}, 0.5, f64());
+  // The quantised loss less the flat one leaves the decoder, whose flat part is known.
+  const auto of_decoder = [&](const MonotoneGamma& gamma) {
+    return learned_schedule_loss(network, gamma, {x0, {}}, t, eps, 8) -
+           learned_schedule_loss(network, gamma, {x0, {}}, t, eps, 0);
+  };
+  MonotoneGamma gamma(-2, 4);
+  const Tensor shift = gamma.named_parameters()["gamma_min_shift"];
+  const double h = 1e-3;
+  const MonotoneGamma above(-2 + h, 4), below(-2 - h, 4);
+  for (int64_t i = 0; i < 2; ++i) {
+    const Tensor slope = torch::autograd::grad({of_decoder(gamma)[i]}, {shift})[0];
+    const torch::NoGradGuard no_grad;
+    const double quotient = (of_decoder(above)[i] - of_decoder(below)[i]).item<double>() / (2 * h);
+    CHECK(is_near(slope.item<double>(), quotient, 1e-5));
+  }
+}
+
 TEST_CASE("following the gradient makes the estimate of the bound less noisy and leaves its mean") {
   const auto gamma = std::make_shared<MonotoneGamma>(kFirst, kLast);
   const auto spread = [&] {

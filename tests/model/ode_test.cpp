@@ -106,6 +106,15 @@ TEST_CASE("where a schedule ends in pure noise the flow stops before and says wh
   CHECK(plain.note.empty());
 }
 
+TEST_CASE("a process that keeps its signal is integrated to its end, however noisy") {
+  const Tensor x = at::full({1, 1}, 0.4, f64());
+  const Schedule noisy = ve(0.01, 1e6);
+  const LogProb got = ode_log_prob(exact_denoiser(), noisy, x, {}, at_tolerance(1e-8));
+  CHECK(got.note.empty());
+  CHECK(is_near(got.noise.sigma, 1e6, 1));
+  CHECK(is_near(got.nats.item<double>(), gaussian_log_density(x, got.data).item<double>(), 1e-6));
+}
+
 TEST_CASE("log p of a mixture is within 5e-4 nats at tolerance 1e-5, and 1e-6 at 1e-8") {
   const Tensor x = mixture_points(100);
   for (const Schedule& schedule : {edm(0.01, 80), vp_linear(), cosine(), linear_chain(1000)}) {

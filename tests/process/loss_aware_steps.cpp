@@ -45,7 +45,7 @@ TEST_CASE("the weighted estimate's mean is the full mean over the steps") {
   double weighted = 0, full = 0, below = 0;
   for (int64_t i = 1; i <= 20; ++i) {  // one u in the middle of each step's part of [0, 1)
     const double share = p[static_cast<size_t>(i - 1)];
-    const LossAwareSteps::Draw draw = sampler.draw(below + share / 2);
+    const LossAwareSteps::Draw draw = sampler.draw({below + share / 2})[0];
     CHECK(draw.step == i);
     weighted += share * draw.weight * loss(draw.step);
     full += loss(i) / 20;
@@ -59,7 +59,7 @@ TEST_CASE("drawing by the root mean square loss gives the estimate its least var
   LossAwareSteps sampler(5, {.history = 1, .uniform_share = 1e-9});
   for (int64_t i = 1; i <= 5; ++i) sampler.record(i, static_cast<double>(i));
   for (const double u : {0.05, 0.2, 0.5, 0.95}) {
-    const LossAwareSteps::Draw draw = sampler.draw(u);
+    const LossAwareSteps::Draw draw = sampler.draw({u})[0];
     CHECK(draw.weight * static_cast<double>(draw.step) == doctest::Approx(3).epsilon(1e-7));
   }
 }
@@ -68,7 +68,7 @@ TEST_CASE("a draw's place inside its step makes u a function of both") {
   const LossAwareSteps sampler = filled(20);
   const std::vector<double> p = sampler.probabilities();
   for (double u = 0.001; u < 1; u += 0.037) {
-    const LossAwareSteps::Draw draw = sampler.draw(u);
+    const LossAwareSteps::Draw draw = sampler.draw({u})[0];
     double below = 0;
     for (int64_t i = 1; i < draw.step; ++i) below += p[static_cast<size_t>(i - 1)];
     CHECK(below + draw.within * p[static_cast<size_t>(draw.step - 1)] ==
@@ -78,8 +78,8 @@ TEST_CASE("a draw's place inside its step makes u a function of both") {
 
 TEST_CASE("draws cover the ends of [0, 1)") {
   const LossAwareSteps sampler = filled(7);
-  CHECK(sampler.draw(0).step == 1);
-  CHECK(sampler.draw(std::nextafter(1.0, 0.0)).step == 7);
+  CHECK(sampler.draw({0})[0].step == 1);
+  CHECK(sampler.draw({std::nextafter(1.0, 0.0)})[0].step == 7);
 }
 
 TEST_CASE("only the latest losses count") {

@@ -4,6 +4,8 @@
 #include "tests/model/no_noise.h"
 #include "tests/samplers/drawn.h"
 #include "tweedie/samplers/multistep.h"
+#include "tweedie/samplers/single_step.h"
+#include "tweedie/tensor/finite.h"
 
 using namespace tweedie;
 using namespace tweedie::testing;
@@ -55,8 +57,9 @@ TEST_CASE("a sample of any sampler does not depend on its batch") {
 
 TEST_CASE("samplers that need no signal start from pure noise, the others say what to do") {
   const Path path = named_path("auto", flow(), 12);
-  for (const char* name : {"ddim", "euler", "heun", "flow-heun", "dpm++2s", "dpm++2m", "dpm++3m",
-                           "unipc", "consistency", "lms", "plms", "ipndm"}) {
+  for (const char* name :
+       {"ddim", "euler", "heun", "flow-heun", "dpm++2s", "dpm++2m", "dpm++3m", "unipc",
+        "consistency", "lms", "plms", "ipndm", "reverse-diffusion", "predictor-corrector"}) {
     CAPTURE(name);
     const SamplerEntry& entry = registry().samplers.at(name);
     CHECK(at::isfinite(drawn(entry.make(without_clip(entry)), path, {1, 2})).all().item<bool>());
@@ -65,6 +68,68 @@ TEST_CASE("samplers that need no signal start from pure noise, the others say wh
     CAPTURE(name);
     CHECK_THROWS_WITH_AS(drawn(registry().samplers.at(name).make(Json::object()), path, {1, 2}),
                          doctest::Contains("no signal"), Error);
+  }
+}
+
+TEST_CASE("what a sampler shows stays as it was shown, is finite, and ends in its result") {
+  const Path path = named_path("log-snr", vp_linear(0.1, 20, 1e-3), 6);
+  for (const auto& [name, entry] : registry().samplers) {
+    CAPTURE(name);
+    const std::vector<int64_t> samples = {0, 1, 2};
+    std::vector<Tensor> shown, copies;
+    const Observer keep = [&](const Step& step) {
+      for (const Tensor& x : {step.x, step.x0}) {
+        shown.push_back(x);
+        copies.push_back(x.clone());
+      }
+    };
+    const Tensor start = path.front().sigma * keyed_prior(5, samples, {2}).to(at::kDouble);
+    const Tensor out =
+        entry.make(without_clip(entry))(mixture_denoiser, start, path, {}, noise_of(samples), keep);
+    REQUIRE(shown.size() >= 2);
+    CHECK(at::equal(shown[shown.size() - 2], out));
+    for (size_t i = 0; i < shown.size(); ++i) {
+      CHECK(at::equal(shown[i], copies[i]));
+      CHECK(all_finite(shown[i]));
+    }
+  }
+}
+
+TEST_CASE("stages on the path's own levels evaluate at each of them, for any number") {
+  for (const int64_t order : {2, 3})
+    for (int64_t steps = 1; steps <= 8; ++steps) {
+      CAPTURE(order);
+      CAPTURE(steps);
+      int64_t evaluations = 0;
+      const Denoiser counted = [&](const Tensor& x, Levels levels, const Condition& condition) {
+        ++evaluations;
+        return mixture_denoiser(x, levels, condition);
+      };
+      const Path path = named_path("log-snr", vp_linear(0.1, 20, 1e-3), steps);
+      single_step({.order = order, .stages = "path"})(
+          counted, keyed_prior(5, {0}, {2}).to(at::kDouble), path, {}, no_noise(), {});
+      CHECK(evaluations == steps);
+    }
+}
+
+TEST_CASE("adaptive steps of a large sample do not depend on its batch") {
+  constexpr int64_t kDims = 70'000;  // where a mean over a row takes another order of summation
+  const Denoiser shrunk = [](const Tensor& x, Levels levels, const Condition&) {
+    const Tensor share = per_example(
+        levels, [](const Level& l) { return l.alpha / (l.alpha * l.alpha + l.sigma * l.sigma); },
+        x);
+    return Prediction{(share * x).tanh(), {}};
+  };
+  const Path path = named_path("log-snr", edm(0.05, 20), 2);
+  for (const char* name : {"dpm-adaptive", "sde-adaptive"}) {
+    CAPTURE(name);
+    const auto drawn_of = [&](const std::vector<int64_t>& samples) {
+      const Sampler sampler = registry().samplers.at(name).make({{"rtol", 0.02}, {"atol", 0.02}});
+      return sampler(shrunk, 20 * keyed_prior(5, samples, {kDims}), path, {}, noise_of(samples),
+                     {});
+    };
+    const Tensor in_batch = drawn_of({0, 1, 2, 3, 4});
+    for (const int64_t i : {0, 4}) CHECK(at::equal(in_batch[i], drawn_of({i})[0]));
   }
 }
 
@@ -180,6 +245,21 @@ TEST_CASE("samplers name a wrong option, what was expected and what is near") {
            {"dpm-adaptive", {{"rtol", 0}}, "above 0"}}) {
     CAPTURE(name);
     CHECK_THROWS_WITH_AS(made(name, options), doctest::Contains(message.c_str()), Error);
+  }
+}
+
+TEST_CASE("orders that a program gives are of its solver") {
+  CHECK_THROWS_WITH_AS(multistep({.orders = {1, 7}}), doctest::Contains("1 to 6, got 7"), Error);
+  CHECK_THROWS_WITH_AS(single_step({.orders = {0}}), doctest::Contains("1 to 3, got 0"), Error);
+}
+
+TEST_CASE("a level that a path lists twice is said to be the trouble, not the weights") {
+  Path path = named_path("log-snr", vp_linear(0.1, 20, 1e-3), 6);
+  path[3] = path[2];
+  for (const char* name : {"dpm++2m", "deis", "lms"}) {
+    CAPTURE(name);
+    CHECK_THROWS_WITH_AS(drawn(registry().samplers.at(name).make(Json::object()), path, {0}),
+                         doctest::Contains("in a row are equal"), Error);
   }
 }
 

@@ -89,6 +89,17 @@ TEST_CASE("jumps bring repaint's draws nearer to the conditional distribution") 
   CHECK(with_jumps < 0.3 * without);
 }
 
+TEST_CASE("known data of another type takes the samples' type") {
+  const Denoiser in_floats = [](const Tensor& x, Levels levels, const Condition& condition) {
+    REQUIRE((x.scalar_type() == at::kFloat));
+    return Prediction{mixture_denoiser(x.to(at::kDouble), levels, condition).x0.to(at::kFloat), {}};
+  };
+  const Tensor out = repaint(first_known())(in_floats, keyed_prior(5, {0, 1}, {2}),
+                                            named_path("log-snr", vp_linear(0.1, 20, 1e-3), 4), {},
+                                            noise_of({0, 1}), {});
+  CHECK((out.scalar_type() == at::kFloat));
+}
+
 TEST_CASE("repaint says what it lacks") {
   CHECK_THROWS_WITH_AS(repaint({}), doctest::Contains("mask of what is known"), Error);
   RepaintOptions options = first_known();

@@ -24,8 +24,9 @@ LevelDraws draw_levels(const std::string& how, int64_t batch, RandomKey key, int
 LevelDraws draw_levels(const LossAwareSteps& sampler, int64_t batch, RandomKey key, int64_t step) {
   constexpr double kInside = 1e-6;  // so that rounding leaves u in its step's part
   LevelDraws draws;
-  for (int64_t i = 0; i < batch; ++i) {
-    const LossAwareSteps::Draw draw = sampler.draw(keyed_uniform(key, i, step));
+  std::vector<double> uniforms;
+  for (int64_t i = 0; i < batch; ++i) uniforms.push_back(keyed_uniform(key, i, step));
+  for (const LossAwareSteps::Draw& draw : sampler.draw(uniforms)) {
     draws.steps.push_back(draw.step);
     draws.weights.push_back(draw.weight);
     draws.u.push_back(

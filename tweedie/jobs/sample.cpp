@@ -114,6 +114,10 @@ SampleResult sample(const Model& model, const Registry& registry, const SampleRe
   result.guidance = request.guidance.value_or(model.config.sample.guidance);
   check_request(model, request, result.steps, result.guidance);
   const SamplerEntry& entry = find_entry(registry.samplers, result.sampler, "sampler");
+  check(
+      request.frames == 0 || entry.facts.evaluations.per_step > 0, "sample: ", result.sampler,
+      " chooses its own steps, other ones for each sample, so that no moments can be shown of all; "
+      "take another sampler for a film");
   const Sampler sampler = entry.make(sampler_options(model, entry, request.sampler_options));
   result.path = request.path.empty() ? model.config.sample.path : request.path;
   if (result.path == "auto") result.path = suitable_path(entry.facts, model.schedule);

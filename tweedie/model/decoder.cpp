@@ -11,7 +11,8 @@ namespace {
 /// Log variance of the decoder, broadcastable to x0, in doubles.
 Tensor log_variance(const Prediction& prediction, const Level& level, double variance,
                     bool learned) {
-  if (!learned) return at::full({1}, std::log(variance), at::kDouble);
+  if (!learned)
+    return at::full({1}, std::log(variance), prediction.x0.options().dtype(at::kDouble));
   check(prediction.var_mix.defined(),
         "decoder: the network has no learned variance; use a fixed one");
   const Tensor mix = prediction.var_mix.to(at::kDouble);

@@ -68,10 +68,12 @@ Tensor jacobian_trace(const Tensor& output, const Tensor& input) {
   if (!output.requires_grad()) return trace;
   const int64_t dims = input[0].numel();
   for (int64_t d = 0; d < dims; ++d) {
-    Tensor unit = torch::zeros_like(output.detach());
-    unit.flatten(1).select(1, d).fill_(1);
-    trace +=
-        vector_jacobian(output, input, unit).flatten(1).narrow(1, d, 1).to(at::kCPU, at::kDouble);
+    Tensor unit = at::zeros({input.size(0), dims}, output.options());
+    unit.select(1, d).fill_(1);
+    trace += vector_jacobian(output, input, unit.view(output.sizes()))
+                 .flatten(1)
+                 .narrow(1, d, 1)
+                 .to(at::kCPU, at::kDouble);
   }
   return trace;
 }

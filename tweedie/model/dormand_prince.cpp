@@ -231,8 +231,8 @@ OdeSolution dormand_prince(const SlopeOf& slope, const at::Tensor& y, int64_t su
         options.atol, ", of sums ", options.sums_rtol, " and ", options.sums_atol);
   check(std::min({options.rtol, options.sums_rtol}) >= 1e-13,
         "dormand_prince: a relative tolerance below 1e-13 is below the rounding of doubles");
-  check(options.max_evaluations >= 1, "dormand_prince: expected 1 evaluation or more, got ",
-        options.max_evaluations);
+  check(options.max_evaluations >= kStages + 1, "dormand_prince: expected ", kStages + 1,
+        " evaluations or more, the least of a step, got ", options.max_evaluations);
   return Integration(slope, y, sums, from, to, options).solve();
 }
 

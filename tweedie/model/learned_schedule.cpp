@@ -9,8 +9,9 @@
 namespace tweedie {
 namespace {
 
-constexpr int64_t kHidden = 64;     // sigmoids, their middles evenly spread over [0, 1]
-constexpr double kSteepness = 8.0;  // of each at first: eight times its distance to the ends
+constexpr int64_t kHidden = 64;        // sigmoids, their middles evenly spread over [0, 1]
+constexpr int64_t kMostLevels = 4096;  // that the decoder lists
+constexpr double kSteepness = 8.0;     // of each at first: eight times its distance to the ends
 
 Tensor f64_of(const Tensor& parameter) { return parameter.to(at::kDouble); }
 
@@ -28,17 +29,32 @@ Tensor prior_term(const Tensor& x0, const Tensor& gamma_max) {
                 at::log_sigmoid(gamma_max));
 }
 
-/// -log p(x_0 | z_0), nats for each dimension [1], of one example [...]: z_0 / alpha = x_0 +
-/// exp(gamma / 2) eps.
+/// -log p(x_0 | z_0), nats for each dimension [B]: z_0 / alpha = x_0 + exp(gamma / 2) eps.  Its
+/// slope in gamma is taken here, one example after another: the graph of [B, D, levels] would be
+/// large.
 Tensor decoder_term(const Tensor& x0, const Tensor& eps, const Tensor& gamma_min, int64_t levels) {
-  if (levels == 0) return 0.5 * (std::log(2 * std::numbers::pi) + 1 + gamma_min);
-  const double last = static_cast<double>(levels - 1);
-  const Tensor x = x0.flatten().to(at::kDouble).unsqueeze(1);  // [D, 1]
-  const Tensor values = at::arange(levels, x.options()) * (2 / last) - 1;
-  const Tensor noisy = x + (0.5 * gamma_min).exp() * eps.flatten().to(at::kDouble).unsqueeze(1);
-  const Tensor logits = (noisy - values).square() * (-0.5 * (-gamma_min).exp());  // [D, levels]
-  const Tensor k = ((x + 1) * (0.5 * last)).round().to(at::kLong);
-  return -logits.log_softmax(1).gather(1, k).mean().view({1});
+  if (levels == 0)
+    return (0.5 * (std::log(2 * std::numbers::pi) + 1 + gamma_min)).expand({x0.size(0)});
+  std::vector<Tensor> value, slope;
+  {
+    const torch::NoGradGuard no_grad;
+    const double last = static_cast<double>(levels - 1);
+    const Tensor gamma = gamma_min.detach();
+    for (int64_t i = 0; i < x0.size(0); ++i) {
+      const Tensor x = x0[i].flatten().to(at::kDouble).unsqueeze(1);  // [D, 1]
+      const Tensor noise = (0.5 * gamma).exp() * eps[i].flatten().to(at::kDouble).unsqueeze(1);
+      const Tensor values = at::arange(levels, x.options()) * (2 / last) - 1;
+      const Tensor apart = x + noise - values;  // [D, levels]
+      const Tensor half_precision = 0.5 * (-gamma).exp();
+      const Tensor log_p = (-half_precision * apart.square()).log_softmax(1);
+      // Of a logit: apart depends on gamma by half of the noise.
+      const Tensor of_logit = half_precision * apart * (apart - noise);
+      const Tensor k = ((x + 1) * (0.5 * last)).round().to(at::kLong);
+      value.push_back(-log_p.gather(1, k).mean());
+      slope.push_back(((log_p.exp() * of_logit).sum(1, true) - of_logit.gather(1, k)).mean());
+    }
+  }
+  return at::stack(value) + at::stack(slope) * (gamma_min - gamma_min.detach());
 }
 
 }  // namespace
@@ -86,7 +102,7 @@ double MonotoneGamma::label(double gamma) const {
 
 Tensor MonotoneGamma::table(int64_t size) const {
   const torch::NoGradGuard no_grad;
-  const Interior inside = interior(at::linspace(0, 1, size, at::kDouble));
+  const Interior inside = interior(at::linspace(0, 1, size, slope_.options().dtype(at::kDouble)));
   const Ends e = ends();
   return at::stack({e.gamma_min + inside.share * e.range, inside.rate * e.range}).cpu();
 }
@@ -95,7 +111,7 @@ Schedule frozen_schedule(const Tensor& table) {
   check(table.dim() == 2 && table.size(0) == 2 && table.scalar_type() == at::kDouble,
         "learned schedule: expected a table of shape [2, knots] in doubles, got ", table.sizes());
   const auto row = [&](int64_t i) {
-    const Tensor values = table[i].contiguous();
+    const Tensor values = table[i].cpu().contiguous();
     return std::vector<double>(values.data_ptr<double>(),
                                values.data_ptr<double>() + values.numel());
   };
@@ -104,6 +120,10 @@ Schedule frozen_schedule(const Tensor& table) {
 
 Tensor learned_schedule_loss(Network& network, const MonotoneGamma& gamma, const Batch& batch,
                              const Tensor& t, const Tensor& eps, int64_t levels) {
+  check(batch.x.size(0) >= 1, "learned schedule: the batch is empty");
+  check(levels == 0 || (levels >= 2 && levels <= kMostLevels),
+        "learned schedule: needs data of 2 to ", kMostLevels, " levels, or continuous data, got ",
+        levels);
   const MonotoneGamma::Interior inside = gamma.interior(t);
   const MonotoneGamma::Ends ends = gamma.ends();
   const Tensor at_t = ends.gamma_min + inside.share * ends.range;  // [B]
@@ -122,7 +142,7 @@ Tensor learned_schedule_loss(Network& network, const MonotoneGamma& gamma, const
       of_interior.register_hook([twice](const Tensor& gradient) { return gradient * twice; });
   }
   return diffusion + prior_term(batch.x, ends.gamma_min + ends.range) +
-         decoder_term(batch.x[0], eps[0], ends.gamma_min, levels);
+         decoder_term(batch.x, eps, ends.gamma_min, levels);
 }
 
 }  // namespace tweedie

@@ -13,7 +13,7 @@
 namespace tweedie {
 
 /// gamma(t) = -log_snr on t in [0, 1], rising whatever its parameters: their appendix H, l1(t) +
-/// l3(sigmoid(l2(l1(t)))) with positive weights (here exponentials), scaled to its ends.
+/// l3(sigmoid(l2(l1(t)))) with positive weights (here exponentials), scaled to its ends (eq. 59).
 class MonotoneGamma : public torch::nn::Module {
  public:
   /// Begins as a nearly straight line from gamma_min to gamma_max, which stay the marks of `label`.

@@ -3,6 +3,8 @@
 #include <cmath>
 #include <numbers>
 
+#include "tweedie/base/error.h"
+
 namespace tweedie {
 
 Tensor tanh_normal_cdf(const Tensor& x) {
@@ -21,6 +23,8 @@ Tensor tanh_log_likelihood(const Tensor& x, const Tensor& means, const Tensor& l
 Decoder tanh_decoder(double variance, bool learned) {
   return [=](const Prediction& prediction, const Tensor&, const Level& level, const Tensor& x0) {
     Tensor log_variance = at::full_like(x0, std::log(variance));
+    check(!learned || prediction.var_mix.defined(),
+          "tanh decoder: the network has no learned variance; use a fixed one");
     if (learned)
       log_variance = prediction.var_mix * std::log(level.sigma * level.sigma) +
                      (1 - prediction.var_mix) * std::log(variance);

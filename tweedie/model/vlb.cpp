@@ -32,8 +32,8 @@ Tensor reverse_log_variance(const Prediction& prediction, const Tensor& x_t, Lev
   const auto of_pair = [&](const std::function<double(const Posterior&, const Level&)>& value) {
     return per_pair(s, t, x_t, value);
   };
-  const Tensor small = of_pair([](const Posterior& q, const Level&) { return std::log(q.var); });
-  if (variance == Variance::small) return small;
+  const auto small = [](const Posterior& q, const Level&) { return std::log(q.var); };
+  if (variance == Variance::small) return of_pair(small);
   if (variance == Variance::analytic) {
     check(static_cast<bool>(x0_variance),
           "analytic variance: needs the variance of x0 at each level; measure it first");
@@ -47,9 +47,9 @@ Tensor reverse_log_variance(const Prediction& prediction, const Tensor& x_t, Lev
         "learned variance: the network has none; train with model.variance=learned, or use small "
         "or large");
   // The two are nearly equal in fine steps: their difference is taken in doubles.
-  return small + prediction.var_mix * of_pair([](const Posterior& q, const Level&) {
-                   return std::log(q.var_large / q.var);
-                 });
+  return of_pair(small) + prediction.var_mix * of_pair([](const Posterior& q, const Level&) {
+                            return std::log(q.var_large / q.var);
+                          });
 }
 
 Tensor diffusion_term(const Prediction& prediction, const Tensor& x_t, Levels s, Levels t,

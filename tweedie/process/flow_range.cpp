@@ -9,8 +9,7 @@ namespace tweedie {
 namespace {
 
 constexpr double kMostRatio = 1e5;  // of sigma to alpha
-
-double log_ratio(const Level& level) { return -0.5 * log_snr(level); }
+constexpr double kSameSigma = 1e-6;
 
 /// The chain's curve without its last step, at the times that the whole chain has.
 Curve without_last_step(const Schedule& chain) {
@@ -40,6 +39,11 @@ FlowRange flow_range(const Schedule& schedule) {
   check(schedule.steps != 1, "probability flow: ", schedule.name,
         " is a chain of 1 step; needs 2 or more");
   if (range.noise <= std::log(kMostRatio)) return range;
+  // Where sigma still grows, as in processes that keep the signal, the end is no pure noise.
+  const double sigma = schedule.at(schedule.t_max).sigma;
+  if (!chain && std::isfinite(range.noise) &&
+      range.level(std::log(kMostRatio)).sigma < (1 - kSameSigma) * sigma)
+    return range;
   std::ostringstream note;
   note << schedule.name << " ends in pure noise: the flow ";
   if (chain) {

@@ -19,7 +19,8 @@ struct FlowRange {
 
 /// From t_min (a chain's first step) to t_max.  Where that is noise alone (sigma > 10^5 alpha, or
 /// alpha = 0 and log-SNR infinite) a chain ends a step earlier and a continuous schedule at that
-/// ratio, where 5e-11 nats a dimension are left of data of size 1; `note` says so.  Throws Error if
+/// ratio, where 5e-11 nats a dimension are left of data of size 1 (if its sigma is the last one by
+/// then); `note` says so.  Throws Error if
 /// the schedule has no curve.
 FlowRange flow_range(const Schedule& schedule);
 

@@ -22,6 +22,11 @@ inline double log_snr(const Level& level) {
   return 2 * (std::log(level.alpha) - std::log(level.sigma));
 }
 
+/// sigma / alpha: EDM's sigma, in which the flow of x / alpha has the slope eps; and its logarithm,
+/// -log-SNR / 2.
+inline double noise_ratio(const Level& level) { return level.sigma / level.alpha; }
+inline double log_ratio(const Level& level) { return -0.5 * log_snr(level); }
+
 /// Nats per example -> bits per dimension.
 inline double bits_per_dim(double nats, int64_t dims) {
   return nats / (static_cast<double>(dims) * std::log(2.0));

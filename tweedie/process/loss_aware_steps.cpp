@@ -33,13 +33,19 @@ std::vector<double> LossAwareSteps::probabilities() const {
   return root_mean_square;
 }
 
-LossAwareSteps::Draw LossAwareSteps::draw(double u) const {
+std::vector<LossAwareSteps::Draw> LossAwareSteps::draw(const std::vector<double>& uniforms) const {
   const std::vector<double> p = probabilities();
-  size_t i = 0;
-  double below = 0;
-  for (; below + p[i] <= u && i + 1 < p.size(); ++i) below += p[i];
-  const double within = std::clamp((u - below) / p[i], 0.0, std::nextafter(1.0, 0.0));
-  return {static_cast<int64_t>(i) + 1, 1 / (static_cast<double>(p.size()) * p[i]), within};
+  std::vector<double> below = {0};  // p_1 + .. + p_i
+  for (const double of_step : p) below.push_back(below.back() + of_step);
+  std::vector<Draw> draws;
+  for (const double u : uniforms) {
+    const auto after = std::upper_bound(below.begin() + 1, below.end() - 1, u);
+    const size_t i = static_cast<size_t>(after - below.begin()) - 1;
+    const double within = std::clamp((u - below[i]) / p[i], 0.0, std::nextafter(1.0, 0.0));
+    draws.push_back(
+        {static_cast<int64_t>(i) + 1, 1 / (static_cast<double>(p.size()) * p[i]), within});
+  }
+  return draws;
 }
 
 void LossAwareSteps::record(int64_t step, double loss) {

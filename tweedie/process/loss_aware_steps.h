@@ -32,8 +32,8 @@ class LossAwareSteps {
     int64_t step;
     double weight, within;  // within: the place of u inside the step's part of [0, 1), in [0, 1)
   };
-  /// Inverse CDF, u in [0, 1).
-  Draw draw(double u) const;
+  /// Inverse CDF of each u in [0, 1).
+  std::vector<Draw> draw(const std::vector<double>& uniforms) const;
   int64_t size() const { return static_cast<int64_t>(losses_.size()); }  // T
   /// p_1..p_T, of sum 1.
   std::vector<double> probabilities() const;

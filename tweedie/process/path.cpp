@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <memory>
+#include <mutex>
 
 #include "tweedie/base/error.h"
 #include "tweedie/base/fields.h"
@@ -154,11 +155,16 @@ double time_of_log_snr(const Schedule& schedule, double wanted) {
 }
 
 Curve curve_of(const Schedule& schedule) {
-  if (schedule.steps > 0)  // its interpolation is made at the first call: few solvers need it
-    return [chain = schedule, curve = std::make_shared<Curve>()](double wanted) {
-      if (!*curve) *curve = curve_of(interpolated(chain));
-      return (*curve)(wanted);
+  if (schedule.steps > 0) {  // its interpolation is made at the first call: few solvers need it
+    struct Later {
+      std::once_flag made;
+      Curve curve;
     };
+    return [chain = schedule, later = std::make_shared<Later>()](double wanted) {
+      std::call_once(later->made, [&] { later->curve = curve_of(interpolated(chain)); });
+      return later->curve(wanted);
+    };
+  }
   return [schedule](double wanted) { return schedule.at(time_of_log_snr(schedule, wanted)); };
 }
 

@@ -5,7 +5,7 @@
 namespace tweedie {
 
 AdaptiveRange adaptive_range(const char* sampler, const Path& path) {
-  check(bool(path.between), sampler, ": this path does not know its schedule");
+  check(bool(path.between) && !path.empty(), sampler, ": this path does not know its schedule");
   const bool to_data = path.back().sigma == 0;
   check(path.size() >= (to_data ? 3 : 2), sampler,
         ": needs two noisy levels, the first and the last; pass 2 steps or more");

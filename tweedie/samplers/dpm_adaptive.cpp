@@ -5,6 +5,7 @@
 #include <torch/utils.h>
 
 #include "tweedie/base/error.h"
+#include "tweedie/model/divergence.h"
 #include "tweedie/samplers/adaptive.h"
 #include "tweedie/samplers/single_step.h"
 
@@ -51,8 +52,8 @@ std::vector<double> errors_of(const SingleStep& step, const Tensor& before,
                               const DpmAdaptiveOptions& options) {
   const Tensor allowed = at::maximum(at::full_like(before, options.atol),
                                      options.rtol * at::maximum(step.low.abs(), before.abs()));
-  const Tensor error =
-      ((step.low - step.high) / allowed).flatten(1).square().mean(1).sqrt().to(at::kDouble).cpu();
+  const Tensor share = (step.low - step.high) / allowed;
+  const Tensor error = (row_dots(share, share) / static_cast<double>(share[0].numel())).sqrt();
   return {error.data_ptr<double>(), error.data_ptr<double>() + error.numel()};
 }
 
@@ -115,7 +116,7 @@ Sampler dpm_adaptive(DpmAdaptiveOptions options) {
       };
       const Tensor before = state.index_select(0, rows), low_before = low.index_select(0, rows);
       const SingleStep done =
-          take_single_step(evaluate, before, on.at, inner, down, form, Closure::half);
+          take_single_step(evaluate, before, on.at, inner, down, form, Closure::half, true);
       const std::vector<double> errors = errors_of(done, low_before, options);
       // Every round draws for the whole batch, so that a sample's noise does not depend on the
       // others.
@@ -125,12 +126,12 @@ Sampler dpm_adaptive(DpmAdaptiveOptions options) {
       for (size_t i = 0; i < on.rows.size(); ++i) {
         const int64_t row = on.rows[i], place = static_cast<int64_t>(i);
         if (!std::isfinite(errors[i])) refuse_state("dpm_adaptive", index, on.at[i]);
+        x0[row].copy_(done.x0[place]);
         if (on.control[i].accept(errors[i])) {
           Tensor arrived = done.high[place];
           if (added[i] > 0) arrived = arrived + added[i] * z[row];
           state[row].copy_(arrived);
           low[row].copy_(done.low[place]);
-          x0[row].copy_(done.x0[place]);
           on.at[i] = to[i];
           if (half_log_snr(to[i]) >= half_log_snr(end) - 1e-12) continue;
         }
@@ -140,7 +141,9 @@ Sampler dpm_adaptive(DpmAdaptiveOptions options) {
         next.evaluations.push_back(on.evaluations[i]);
       }
       // What is shown is where the last of the samples is.
-      if (observe) observe({index, shown_from, next.at.empty() ? end : next.at.front(), state, x0});
+      if (observe)
+        observe({index, shown_from, next.at.empty() ? end : next.at.front(), state.clone(),
+                 x0.clone()});
       ++index;
       on = std::move(next);
     }

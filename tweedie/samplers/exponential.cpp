@@ -111,6 +111,9 @@ StepWeights exponential_step(const Level& t, const Level& s, Form form,
   std::vector<double> finite;
   for (const double node : nodes)
     if (std::isfinite(node)) finite.push_back(node - lambda);
+  for (size_t j = 1; j < finite.size(); ++j)
+    check(finite[j] != finite[j - 1], "two levels of the path in a row are equal, at t = ", t.t,
+          "; list each once");
   const double scale = (1 + eta) * (form == Form::x0 ? s.alpha : -s.sigma);
   std::vector<double> moments =
       moments_of_step(scale, h, form == Form::x0 ? -(1 + eta) * h : h, finite.size());

@@ -31,7 +31,7 @@ struct StepWeights {
   double noise;
 };
 
-/// lambda = log(alpha / sigma), half of the log-SNR.
+/// log(alpha / sigma): the lambda of DPM-Solver's papers.
 double half_log_snr(const Level& level);
 
 /// A step from t to s of the flow, or with eta > 0 of dx = [f x - (1 + eta)/2 g^2 score] dt +
@@ -41,9 +41,11 @@ double half_log_snr(const Level& level);
 ///
 /// `half_curvature` leaves out half of the second derivative that three predictions give, as the
 /// third-order multistep solvers of dpm-solver, k-diffusion and diffusers do: it makes their
-/// order 2. With h = lambda_s - lambda_t the solution is
-///   Form::x0:  sigma_s/sigma_t e^(-eta h) x_t + alpha_s (1 + eta) int_0^h e^(-(1 + eta)(h - u))
-///   x0(u) du Form::eps: alpha_s/alpha_t x_t - sigma_s (1 + eta) int_0^h e^(h - u) eps(u) du.
+/// order 2.  With h = lambda_s - lambda_t, lambda half of the log-SNR, the solution is
+///  - Form::x0: sigma_s/sigma_t e^(-eta h) x_t
+///    + alpha_s (1 + eta) int_0^h e^(-(1 + eta)(h - u)) x0(u) du;
+///  - Form::eps: alpha_s/alpha_t x_t - sigma_s (1 + eta) int_0^h e^(h - u) eps(u) du.
+///
 /// Lu et al. 2022 (arXiv:2206.00927), prop. 3.1; Lu et al. 2022 (arXiv:2211.01095), eq. 9; Xue et
 /// al. 2023 (arXiv:2305.14267), prop. 4.2, whose tau^2 is eta.  Throws Error for Form::eps at
 /// alpha = 0.

@@ -10,12 +10,13 @@
 namespace tweedie {
 namespace {
 
-double ratio_of(const Level& level) { return level.sigma / level.alpha; }
-
 /// Those of the polynomial through `nodes` (newest first), for a step from nodes[0] to `end`, as
 /// shares of the step.
 std::vector<double> exact_weights(const std::vector<double>& nodes, double end) {
   const double step = end - nodes[0];
+  for (size_t k = 1; k < nodes.size(); ++k)
+    check(nodes[k] != nodes[k - 1], "linear_multistep: two levels of the path in a row are equal");
+  check(step != 0, "linear_multistep: two levels of the path in a row are equal");
   std::vector<double> scaled, moments;  // in steps, for numbers near 1
   for (size_t k = 0; k < nodes.size(); ++k) {
     scaled.push_back((nodes[k] - nodes[0]) / step);
@@ -26,7 +27,7 @@ std::vector<double> exact_weights(const std::vector<double>& nodes, double end) 
 
 /// DDIM's move with a given eps.
 Tensor moved(const Tensor& x, const Tensor& eps, const Level& t, const Level& s) {
-  return (s.alpha / t.alpha) * x + (s.alpha * (ratio_of(s) - ratio_of(t))) * eps;
+  return (s.alpha / t.alpha) * x + (s.alpha * (noise_ratio(s) - noise_ratio(t))) * eps;
 }
 
 struct PastEps {
@@ -76,7 +77,7 @@ Sampler linear_multistep(LinearMultistepOptions options) {
         "linear_multistep", x, path, observe,
         [&](const Tensor& state, const Level& t, const Level& s, int64_t i) {
           Tensor x0;
-          known.push_front({ratio_of(t), eps_at(state, t, &x0)});
+          known.push_front({noise_ratio(t), eps_at(state, t, &x0)});
           if (t.alpha == 0) {
             const Tensor next = s.alpha * x0 + s.sigma * known[0].eps;
             if (options.weights == "exact") known.clear();
@@ -101,7 +102,7 @@ Sampler linear_multistep(LinearMultistepOptions options) {
           for (const PastEps& one : known) nodes.push_back(one.ratio);
           const std::vector<double> weights = options.weights == "even"
                                                   ? even_weights(known.size())
-                                                  : exact_weights(nodes, ratio_of(s));
+                                                  : exact_weights(nodes, noise_ratio(s));
           return Stepped{moved(state, weighted(known, weights), t, s), x0};
         });
   };

@@ -58,6 +58,8 @@ void check_etas(const MultistepOptions& options, size_t steps) {
 Sampler multistep(MultistepOptions options) {
   check(options.order >= 1 && options.order <= 6, "multistep: expected an order of 1 to 6, got ",
         options.order);
+  for (const int64_t order : options.orders)
+    check(order >= 1 && order <= 6, "multistep: expected orders of 1 to 6, got ", order);
   check(options.eta >= 0, "multistep: expected eta >= 0, got ", options.eta);
   for (const double eta : options.etas) check(eta >= 0, "multistep: expected etas >= 0, got ", eta);
   check(options.corrector == 0 || options.corrector >= 2,
@@ -68,6 +70,8 @@ Sampler multistep(MultistepOptions options) {
              const Noise& noise, const Observer& observe) {
     const int64_t steps = static_cast<int64_t>(path.size()) - 1;
     check_etas(options, path.size() - 1);
+    int64_t kept = std::max(options.order, options.corrector);
+    for (const int64_t order : options.orders) kept = std::max(kept, order);
     std::deque<Known> history;  // newest first
     Tensor start, z;            // of the step before: where it began, and its noise
     int64_t last_order = 0;
@@ -99,7 +103,6 @@ Sampler multistep(MultistepOptions options) {
           const Tensor next = combined(weights, state, known, z);
           start = state;
           last_order = order;
-          const int64_t kept = std::max(options.order, options.corrector);
           if (static_cast<int64_t>(history.size()) > kept) history.pop_back();
           return Stepped{next, x0};
         });

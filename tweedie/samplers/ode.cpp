@@ -8,8 +8,6 @@
 namespace tweedie {
 namespace {
 
-double log_ratio(const Level& level) { return -0.5 * log_snr(level); }
-
 /// x at `to`, from x at `from`, both with signal and noise.
 Tensor carried(const Denoiser& denoiser, const Tensor& x, const Level& from, const Level& to,
                const Curve& between, const Condition& condition, const OdeSamplerOptions& options) {
@@ -32,6 +30,7 @@ Sampler ode(OdeSamplerOptions options) {
   return [options](const Denoiser& given, Tensor x, const Path& path, const Condition& condition,
                    const Noise&, const Observer& observe) {
     const torch::NoGradGuard no_grad;
+    if (path.size() < 2) return x;
     const Denoiser denoiser = options.clip ? clipped(given) : given;
     int64_t step = 0;
     const auto arrive = [&](const Level& from, const Level& to, const Tensor& at,
@@ -41,12 +40,14 @@ Sampler ode(OdeSamplerOptions options) {
       if (observe) observe({step, from, to, x, x0});
       ++step;
     };
-    const size_t noisy = path.size() - (path.back().sigma == 0 ? 1 : 0);
+    const bool to_data = path.back().sigma == 0;
+    const size_t noisy = path.size() - (to_data ? 1 : 0);
     size_t first = 0;
-    if (noisy > 0 && path[0].alpha == 0 && path.size() > 1) {
+    Tensor x0;  // predicted at the last noisy level
+    if (noisy > 0 && path[0].alpha == 0) {
       const Level &from = path[0], &to = path[1];
-      const Tensor x0 = denoiser(x, from, condition).x0;
-      arrive(from, to, to.alpha * x0 + to.sigma * eps_from_x0(x, x0, from), x0);
+      const Tensor guess = denoiser(x, from, condition).x0;
+      arrive(from, to, to.alpha * guess + to.sigma * eps_from_x0(x, guess, from), guess);
       first = 1;
     }
     if (first + 1 < noisy) {
@@ -55,11 +56,12 @@ Sampler ode(OdeSamplerOptions options) {
             "ode: the path was made by hand and has no levels between those listed; use one of a "
             "schedule");
       const Tensor at = carried(denoiser, x, from, to, path.between, condition, options);
-      arrive(from, to, at, denoiser(at, to, condition).x0);
+      if (to_data || observe) x0 = denoiser(at, to, condition).x0;
+      arrive(from, to, at, x0);
     }
-    if (noisy == path.size() || noisy == first) return x;
+    if (!to_data || noisy == first) return x;
     const Level& last = path[noisy - 1];
-    const Tensor x0 = denoiser(x, last, condition).x0;
+    if (!x0.defined()) x0 = denoiser(x, last, condition).x0;
     arrive(last, path.back(), x0, x0);
     return x;
   };

@@ -63,14 +63,14 @@ Sampler repaint(RepaintOptions options) {
              const Noise& noise, const Observer& observe) {
     check_fits("known data", options.known, x);
     check_fits("a mask", options.mask, x);
-    const Tensor kept = options.mask.to(x.options());
+    const Tensor kept = options.mask.to(x.options()), data = options.known.to(x.options());
     Tensor x0;  // of the last step down
     const Observer keep = [&](const Step& done) { x0 = done.x0; };
     return walk("repaint", x, resampled_path(path, options.jump, options.samples), observe,
                 [&](const Tensor& state, const Level& t, const Level& s, int64_t) {
                   if (log_snr(s) < log_snr(t)) return Stepped{gone_up(state, t, s, noise), x0};
                   const Tensor drawn = down(denoiser, state, {t, s}, condition, noise, keep),
-                               known = known_at(options.known, t, s, state, noise);
+                               known = known_at(data, t, s, state, noise);
                   return Stepped{kept * known + (1 - kept) * drawn, x0};
                 });
   };

@@ -32,6 +32,8 @@ struct Predicted {
 Predicted predict(const ReverseSdeOptions& options, const Tensor& x, const Tensor& x0,
                   const Level& t, const Level& s) {
   if (options.predictor == "none") return {jumps_to_data(options, s) ? x0 : x, 0};
+  if (t.alpha == 0 && options.predictor != "euler-maruyama")  // nothing of x is kept
+    return {s.alpha * x0 + (options.flow ? s.sigma / t.sigma : 0) * x, options.flow ? 0 : s.sigma};
   const Tensor score = score_from_x0(x, x0, t);
   const double share = options.flow ? 0.5 : 1;
   if (options.predictor == "euler-maruyama") {

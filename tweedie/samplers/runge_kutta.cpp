@@ -9,8 +9,6 @@
 namespace tweedie {
 namespace {
 
-double noise_ratio(const Level& level) { return level.sigma / level.alpha; }
-
 /// The level that churn goes back up to: EDM's sigma_hat = (1 + gamma) sigma.
 Level churned(const RungeKuttaOptions& options, const Path& path, const Level& t) {
   const double ratio = noise_ratio(t), steps = static_cast<double>(path.size() - 1);
@@ -22,26 +20,80 @@ Level churned(const RungeKuttaOptions& options, const Path& path, const Level& t
   return path.between(log_snr(t) - 2 * std::log1p(gamma));
 }
 
-/// The slope of y in the clock's own variable.
-struct StateSlope {
-  Tensor value, x0;
-};
-
-/// dy/dratio = eps for y = x / alpha.
-StateSlope slope_in_ratio(const Denoiser& denoiser, const Tensor& y, const Level& level,
-                          const Condition& condition) {
-  const Tensor x0 = denoiser(level.alpha * y, level, condition).x0;
-  return {(y - x0) / noise_ratio(level), x0};
+/// The state at the level that churn goes up to, with its noise.
+Tensor churned_state(const RungeKuttaOptions& options, const Tensor& x, const Level& t,
+                     const Level& from, const Noise& noise) {
+  if (from.sigma * t.alpha <= t.sigma * from.alpha) return x;
+  const double added =
+      std::sqrt(noise_ratio(from) * noise_ratio(from) - noise_ratio(t) * noise_ratio(t));
+  return ((from.alpha / t.alpha) * x)
+      .add_(noise(x, from, t), options.churn_noise * added * from.alpha);
 }
 
-/// dx/dt = d_alpha x0 + d_sigma eps.
-StateSlope slope_in_time(const Denoiser& denoiser, const Tensor& x, const Level& level,
-                         const Condition& condition) {
-  check(!std::isnan(level.d_alpha),
-        "runge_kutta: clock 'time' needs a continuous schedule; use "
-        "clock=ratio on a chain");
-  const Tensor x0 = denoiser(x, level, condition).x0;
-  return {level.d_alpha * x0 + level.d_sigma * eps_from_x0(x, x0, level), x0};
+/// Where the second evaluation is.
+Level second_level(const RungeKuttaOptions& options, const Path& path, const Level& from,
+                   const Level& s) {
+  if (options.stage == 1) return s;
+  check(bool(path.between), "runge_kutta: stage ", options.stage,
+        " needs the levels between the path's own, which this path does not know");
+  const double first = noise_ratio(from), last = noise_ratio(s);
+  const double ratio = options.inner == "even" ? first + options.stage * (last - first)
+                                               : first * std::pow(last / first, options.stage);
+  return path.between(-2 * std::log(ratio));
+}
+
+/// Euler's step of y = x / alpha, whose slope in sigma / alpha is eps: keep x + weight x0.  It is
+/// DDIM's, and defined from pure noise too.
+struct EulerWeights {
+  double keep, weight;
+};
+
+EulerWeights euler_weights(const Level& from, const Level& s) {
+  const StepWeights weights = exponential_step(from, s, Form::x0, {half_log_snr(from)});
+  return {weights.keep, weights.prediction[0]};
+}
+
+Tensor euler_step(const EulerWeights& step, const Tensor& x, const Tensor& x0) {
+  return (step.keep * x).add_(x0, step.weight);
+}
+
+/// A step straight in sigma / alpha, of order 2 with the prediction at the level `middle` too.
+Stepped step_in_ratio(const RungeKuttaOptions& options, const Denoiser& denoiser, const Tensor& x,
+                      const Level& from, const Level& s, const Path& path,
+                      const Condition& condition) {
+  const Tensor first = denoiser(x, from, condition).x0;
+  if (options.order == 1 || s.sigma == 0 || from.alpha == 0)
+    return {euler_step(euler_weights(from, s), x, first), first};
+  const Level middle = second_level(options, path, from, s);
+  const EulerWeights inner = euler_weights(from, middle);
+  const Tensor second = denoiser(euler_step(inner, x, first), middle, condition).x0;
+  // x_s / alpha_s = x / alpha + step [(1 - share) eps + share eps'], each eps written by its state
+  // and prediction.
+  const double step = s.alpha * (noise_ratio(s) - noise_ratio(from)),
+               share = 1 / (2 * options.stage), of_first = step * (1 - share) / from.sigma,
+               of_second = step * share / middle.sigma;
+  Tensor next = (s.alpha / from.alpha + of_first + of_second * inner.keep) * x;
+  next.add_(first, of_second * inner.weight - of_first * from.alpha);
+  return {next.add_(second, -of_second * middle.alpha), first};
+}
+
+/// dx/dt = d_alpha x0 + d_sigma eps, at a state with its prediction.
+Tensor slope_in_time(const Tensor& x, const Tensor& x0, const Level& level) {
+  const double of_eps = level.d_sigma / level.sigma;
+  return (of_eps * x).add_(x0, level.d_alpha - of_eps * level.alpha);
+}
+
+/// A step straight in t.
+Stepped step_in_time(const RungeKuttaOptions& options, const Denoiser& denoiser, const Tensor& x,
+                     const Level& from, const Level& s, const Condition& condition) {
+  check(!std::isnan(from.d_alpha),
+        "runge_kutta: clock 'time' needs a continuous schedule; use clock=ratio on a chain");
+  const double step = s.t - from.t;
+  const Tensor x0 = denoiser(x, from, condition).x0, slope = slope_in_time(x, x0, from);
+  const Tensor end = at::add(x, slope, step);
+  if (options.order == 1 || s.sigma == 0) return {end, x0};
+  const Tensor there = slope_in_time(end, denoiser(end, s, condition).x0, s);
+  return {at::add(x, slope, 0.5 * step).add_(there, 0.5 * step), x0};
 }
 
 }  // namespace
@@ -60,49 +112,13 @@ Sampler runge_kutta(RungeKuttaOptions options) {
   check(options.churn >= 0, "runge_kutta: expected churn >= 0, got ", options.churn);
   return [=](const Denoiser& denoiser, Tensor x, const Path& path, const Condition& condition,
              const Noise& noise, const Observer& observe) {
-    const bool in_ratio = options.clock == "ratio";
     return walk("runge_kutta", x, path, observe,
                 [&](const Tensor& state, const Level& t, const Level& s, int64_t) {
-                  if (in_ratio && t.alpha == 0) {  // the ratio is infinite: DDIM's step
-                    const Tensor x0 = denoiser(state, t, condition).x0;
-                    const StepWeights weights = exponential_step(t, s, Form::x0, {half_log_snr(t)});
-                    return Stepped{weights.keep * state + weights.prediction[0] * x0, x0};
-                  }
-                  const Level from = churned(options, path, t);
-                  Tensor y = in_ratio ? state / t.alpha : state;
-                  if (from.sigma * t.alpha > t.sigma * from.alpha) {  // noise was added
-                    const double scale = in_ratio ? 1 : from.alpha,
-                                 added = std::sqrt(noise_ratio(from) * noise_ratio(from) -
-                                                   noise_ratio(t) * noise_ratio(t));
-                    y = (in_ratio ? y : y * (from.alpha / t.alpha)) +
-                        (options.churn_noise * added * scale) * noise(state, from, t);
-                  }
-                  const auto slope = [&](const Tensor& at, const Level& level) {
-                    return in_ratio ? slope_in_ratio(denoiser, at, level, condition)
-                                    : slope_in_time(denoiser, at, level, condition);
-                  };
-                  const double step = in_ratio ? noise_ratio(s) - noise_ratio(from) : s.t - from.t;
-                  const StateSlope first = slope(y, from);
-                  if (options.order == 1 || s.sigma == 0)
-                    return Stepped{(y + step * first.value) * (in_ratio ? s.alpha : 1), first.x0};
-                  Level second_level = s;
-                  double inner_step = step;
-                  if (options.stage < 1) {
-                    check(
-                        bool(path.between), "runge_kutta: stage ", options.stage,
-                        " needs the levels between the path's own, which this path does not know");
-                    const double ratio =
-                        options.inner == "even"
-                            ? noise_ratio(from) + options.stage * step
-                            : noise_ratio(from) *
-                                  std::pow(noise_ratio(s) / noise_ratio(from), options.stage);
-                    second_level = path.between(-2 * std::log(ratio));
-                    inner_step = ratio - noise_ratio(from);
-                  }
-                  const StateSlope second = slope(y + inner_step * first.value, second_level);
-                  const double share = 1 / (2 * options.stage);
-                  y = y + (step * (1 - share)) * first.value + (step * share) * second.value;
-                  return Stepped{in_ratio ? s.alpha * y : y, first.x0};
+                  const Level from = t.alpha == 0 ? t : churned(options, path, t);
+                  const Tensor start = churned_state(options, state, t, from, noise);
+                  return options.clock == "ratio"
+                             ? step_in_ratio(options, denoiser, start, from, s, path, condition)
+                             : step_in_time(options, denoiser, start, from, s, condition);
                 });
   };
 }

@@ -33,7 +33,9 @@ struct RungeKuttaOptions {
 };
 
 /// Karras et al. 2022 (arXiv:2206.00364), algorithms 1 to 3, on any path.  One evaluation a step,
-/// or for order 2 two; the step to clean data is Euler's, and so is one from pure noise.
+/// or for order 2 two; the step to clean data is Euler's, and so is one from pure noise.  With
+/// clock=time a step to clean data leaves what is straight in x only where the schedule is: on
+/// others some noise stays.
 Sampler runge_kutta(RungeKuttaOptions options = {});
 
 }  // namespace tweedie

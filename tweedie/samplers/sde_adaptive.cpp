@@ -222,7 +222,8 @@ Sampler sde_adaptive(SdeAdaptiveOptions options) {
     for (; !journey.arrived(); ++index) {
       const Level from = journey.place();
       journey.advance(index);
-      if (observe) observe({index, from, journey.place(), journey.state(), journey.x0()});
+      if (observe)
+        observe({index, from, journey.place(), journey.state().clone(), journey.x0().clone()});
     }
     return arrive("sde_adaptive", denoiser, journey.state(), journey.range(), condition, index,
                   observe);

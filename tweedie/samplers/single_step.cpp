@@ -53,7 +53,7 @@ std::vector<int64_t> orders_of(const SingleStepOptions& options, const Path& pat
   std::vector<int64_t> orders;
   int64_t left = steps;
   while (left > options.order) orders.push_back(options.order), left -= options.order;
-  if (left == options.order && path.back().sigma == 0 && left > 1)
+  if (path.back().sigma == 0 && left > 1)
     orders.push_back(left - 1), left = 1;  // the step to clean data has order 1
   orders.push_back(left);
   return orders;
@@ -71,7 +71,7 @@ AncestralSplit ancestral_split(const Level& t, const Level& s, double eta, doubl
 
 SingleStep take_single_step(const Evaluate& evaluate, const Tensor& x, Levels t,
                             const std::vector<std::vector<Level>>& inner, Levels s, Form form,
-                            Closure closure) {
+                            Closure closure, bool estimate) {
   const Stage first = stage_at(evaluate, x, t, form);
   if (inner.empty() || s.front().sigma == 0)
     return {advanced(x, t, s, form, Closure::exact, {&first}), x, first.x0};
@@ -79,7 +79,7 @@ SingleStep take_single_step(const Evaluate& evaluate, const Tensor& x, Levels t,
       stage_at(evaluate, advanced(x, t, inner[0], form, Closure::exact, {&first}), inner[0], form);
   if (inner.size() == 1)
     return {advanced(x, t, s, form, closure, {&first, &second}),
-            advanced(x, t, s, form, Closure::exact, {&first}), first.x0};
+            estimate ? advanced(x, t, s, form, Closure::exact, {&first}) : Tensor(), first.x0};
   check(inner.size() == 2, "single_step: has orders 1 to 3, got ", inner.size() + 1);
   const Stage third = stage_at(
       evaluate, advanced(x, t, inner[1], form, Closure::exact, {&first, &second}), inner[1], form);
@@ -87,7 +87,7 @@ SingleStep take_single_step(const Evaluate& evaluate, const Tensor& x, Levels t,
                                              ? std::vector<const Stage*>{&first, &third}
                                              : std::vector<const Stage*>{&first, &second, &third};
   return {advanced(x, t, s, form, Closure::exact, used),
-          advanced(x, t, s, form, closure, {&first, &second}), first.x0};
+          estimate ? advanced(x, t, s, form, closure, {&first, &second}) : Tensor(), first.x0};
 }
 
 Sampler single_step(SingleStepOptions options) {
@@ -98,11 +98,14 @@ Sampler single_step(SingleStepOptions options) {
   check(options.eta >= 0, "single_step: expected eta >= 0, got ", options.eta);
   check(!options.noisy_stages || options.order == 2,
         "single_step: noise at the inner level is for order 2, got order ", options.order);
+  for (const int64_t order : options.orders)
+    check(order >= 1 && order <= 3, "single_step: expected orders of 1 to 3, got ", order);
   const Form form = form_named(options.form, "single_step");
   const Closure closure = closure_named(options.closure, "single_step");
   return [=](const Denoiser& denoiser, Tensor x, const Path& path, const Condition& condition,
              const Noise& noise, const Observer& observe) {
     const torch::NoGradGuard no_grad;
+    if (path.size() < 2) return x;
     const Evaluate evaluate = [&](const Tensor& state, Levels levels) {
       return denoiser(state, levels, condition).x0;
     };
@@ -149,7 +152,7 @@ Sampler single_step(SingleStepOptions options) {
       } else {
         std::vector<std::vector<Level>> stages;
         for (const Level& level : inner) stages.push_back({level});
-        done = take_single_step(evaluate, x, t, stages, split.down, form, closure);
+        done = take_single_step(evaluate, x, t, stages, split.down, form, closure, false);
       }
       x = split.std > 0 ? done.high.add_(noise(x, t, s), split.std) : done.high;
       check_finite(x, "single_step", index, t);

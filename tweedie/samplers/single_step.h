@@ -42,8 +42,8 @@ Sampler single_step(SingleStepOptions options = {});
 /// E[x_0 | x] of states at their levels.
 using Evaluate = std::function<Tensor(const Tensor& x, Levels levels)>;
 
-/// The results of one step, from the same evaluations: of order `inner.size() + 1`, and of one
-/// order less (x itself for order 1).
+/// The results of one step, from the same evaluations: of order `inner.size() + 1`, and where an
+/// `estimate` of its error is wanted, of one order less (x itself for order 1).
 struct SingleStep {
   Tensor high, low, x0;
 };
@@ -52,7 +52,7 @@ struct SingleStep {
 /// one for each example.
 SingleStep take_single_step(const Evaluate& evaluate, const Tensor& x, Levels t,
                             const std::vector<std::vector<Level>>& inner, Levels s, Form form,
-                            Closure closure);
+                            Closure closure, bool estimate);
 
 /// Where a step goes before ancestral noise of standard deviation `std` takes it to s: eta = 1 is
 /// the whole posterior variance of DDIM's eq. 16.  It does not go below sigma / alpha = `least`.

@@ -82,7 +82,9 @@ std::vector<size_t> even_bars(const LevelTerms& terms) {
   while (each < 2 * least && strata % each != 0) ++each;
   if (strata % each != 0) each = least;
   std::vector<size_t> begins;
-  for (size_t i = 0; i < strata; i += each) begins.push_back(begin_of_stratum(terms, i));
+  begins.push_back(0);  // what is left over is a shorter bar at the noise
+  const size_t first = strata % each == 0 ? each : strata % each;
+  for (size_t i = first; i < strata; i += each) begins.push_back(begin_of_stratum(terms, i));
   begins.push_back(terms.size());
   return begins;
 }
@@ -215,7 +217,7 @@ std::vector<LineChart> charts_of(const Evaluation& e) {
 
 LineChart level_chart(const Evaluation& e) {
   const LevelTerms terms = level_terms(e);
-  LineChart chart{.title = "Terms of the bound",
+  LineChart chart{.title = "The bound's terms by level",
                   .x_label = {},
                   .y_label = unit_of(e) + ", adding up to the diffusion term",
                   .series = {}};
@@ -267,7 +269,8 @@ LineChart weight_chart(const Evaluation& e) {
   LineChart chart{.title = "Weights of the paths",
                   .x_label = "log w minus its mean over the example's paths, nats",
                   .y_label = "paths, of all examples",
-                  .series = {}};
+                  .series = {},
+                  .count_y = true};
   if (log_weights.size(1) == 1) return chart;
   const std::vector<double> values =
       finite_values(log_weights - log_weights.mean(1, /*keepdim=*/true));
@@ -287,7 +290,7 @@ LineChart bound_chart(const Evaluation& e) {
                for_each = e.settings.at("evaluations").get<double>() / static_cast<double>(paths);
   LineChart chart{.title = "Bound of k paths",
                   .x_label = "network evaluations for each example",
-                  .y_label = unit_of(e) + ", with the standard error over the examples",
+                  .y_label = unit_of(e) + "; error bars are the examples', common to all points",
                   .log_x = true,
                   .series = {}};
   Series line{.name = {}, .x = {}, .y = {}, .marks = true};
@@ -306,7 +309,7 @@ LineChart bound_chart(const Evaluation& e) {
 LineChart solver_chart(const Evaluation& e) {
   const double rtol = e.settings.at("rtol"), atol = e.settings.at("atol");
   LineChart chart{.title = "Solver's error",
-                  .x_label = "network evaluations of a solve, mean",
+                  .x_label = "mean network evaluations of a solve; beside each its tolerance",
                   .y_label = {},
                   .log_x = true,
                   .log_y = true,
@@ -330,7 +333,7 @@ LineChart solver_chart(const Evaluation& e) {
   chart.y_label = "mean |change of log p| by a coarser tolerance, nats; " +
                   std::to_string(own.size()) + (own.size() == 1 ? " example" : " examples");
   chart.series.push_back(std::move(line));
-  chart.series.push_back({.name = "the solve itself, at " + significant(rtol, 3) +
+  chart.series.push_back({.name = "the result's own solve, at " + significant(rtol, 3) +
                                   (atol == rtol ? "" : " and " + significant(atol, 3)),
                           .x = {mean(own), mean(own)},
                           .y = {low, high},
@@ -345,15 +348,20 @@ LineChart value_chart(const Evaluation& e) {
   return {.title = "Examples",
           .x_label = "-log p, " + unit_of(e),
           .y_label = "examples",
-          .series = {histogram_of(values)}};
+          .series = {histogram_of(values)},
+          .count_y = true};
 }
 
 Picture evaluation_picture(const Evaluation& e, const std::string& model) {
   constexpr double kWidth = 1060, kHeight = 400, kLine = 16;
-  std::vector<std::string> words = {"Model " + model};
+  constexpr size_t kColumns = 160;
+  std::vector<std::string> words = {"Model " +
+                                    (model.size() <= kColumns - 10
+                                         ? model
+                                         : "..." + model.substr(model.size() - (kColumns - 10)))};
   const std::vector<std::string> lines = lines_of(e);
   for (size_t i = 1; i < lines.size(); ++i)
-    for (std::string& line : wrapped(lines[i], 160)) words.push_back(std::move(line));
+    for (std::string& line : wrapped(lines[i], kColumns)) words.push_back(std::move(line));
   const double head = 36 + kLine * static_cast<double>(words.size());
   Picture picture(kWidth, head + kHeight);
   picture.text(title_of(e), 16, 26, 15);

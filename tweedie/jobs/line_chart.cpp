@@ -48,7 +48,10 @@ Ticks y_ticks(const LineChart& chart) {
         range.include(y, chart.log_y);
     }
   }
-  return ticks_of(range, chart.log_y);
+  Ticks ticks = ticks_of(range, chart.log_y);
+  if (chart.count_y)
+    std::erase_if(ticks.at, [](double y) { return std::abs(y - std::round(y)) > 1e-6; });
+  return ticks;
 }
 
 /// The lines of a text.
@@ -122,6 +125,12 @@ void draw_error(cairo_t* cairo, double x, double low, double high) {
   for (const double end : {low, high}) draw_line(cairo, x - 4, end, x + 4, end);
 }
 
+/// Right of a point and a little above it, or left of it where the chart ends.
+void draw_note(cairo_t* cairo, const std::string& note, double x, double y, double end) {
+  const bool fits = x + 7 + text_width(cairo, note, 11) <= end;
+  draw_text(cairo, note, fits ? x + 7 : x - 7, y - 7, 11, fits ? 0 : 1);
+}
+
 void draw_series(cairo_t* cairo, const Series& series, const Axis& x, const Axis& y,
                  const Colour& colour) {
   if (series.bars) return draw_bars(cairo, series, x, y, colour);
@@ -161,7 +170,7 @@ void draw_series(cairo_t* cairo, const Series& series, const Axis& x, const Axis
       draw_error(cairo, x(series.x[i]), y(std::max(series.y[i] - error, y.ticks.low)),
                  y(series.y[i] + error));
     if (i < series.notes.size())
-      draw_text(cairo, series.notes[i], x(series.x[i]), y(series.y[i]) - 9, 11, 0.5);
+      draw_note(cairo, series.notes[i], x(series.x[i]), y(series.y[i]), x.to);
     set_colour(cairo, colour);
   }
 }

@@ -32,7 +32,7 @@ struct Series {
   bool marks = false;   // dots on the line
   bool dashed = false;
   std::string label = {};               // beside its last point; labels keep clear of each other
-  std::vector<std::string> notes = {};  // above each of its points
+  std::vector<std::string> notes = {};  // beside each of its points
   std::vector<double> error = {};       // half the length of each point's error bar; empty: none
   std::optional<Colour> colour = {};    // none: that of its place among the series
   bool bars = false;  // from 0, each between x[i] and x[i + 1]: x has one more than y
@@ -43,6 +43,7 @@ struct LineChart {
   bool log_x = false, log_y = false;
   std::vector<Series>
       series;             // points that are not finite (or not positive on a log axis) are gaps
+  bool count_y = false;   // y counts things: no marks between whole numbers
   double label_room = 0;  // pixels at the right for the labels of series
   std::vector<std::pair<double, std::string>> x_names =
       {};  // in place of numbers along x, of one line or more; empty: numbers

@@ -14,6 +14,7 @@ namespace tweedie {
 namespace {
 
 constexpr size_t kMostBars = 50;
+constexpr double kLeastLogSnr = -40;  // below: next to no signal, as where alpha should be 0
 
 bool in_bits(const Evaluation& e) { return std::isfinite(e.bits_per_dim); }
 
@@ -93,7 +94,7 @@ std::vector<size_t> even_bars(const LevelTerms& terms) {
 std::vector<size_t> log_snr_bars(const LevelTerms& terms) {
   const std::vector<double>& at = terms.log_snr;
   size_t first = 0;
-  while (first + 1 < at.size() && !std::isfinite(at[first])) ++first;
+  while (first + 1 < at.size() && !(at[first] > kLeastLogSnr)) ++first;
   const double least = (at.back() - at[first]) / static_cast<double>(kMostBars) * (1 - 1e-9);
   std::vector<size_t> begins;
   for (size_t i = 0; i < terms.drawn_for_each; ++i) {

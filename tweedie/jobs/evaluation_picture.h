@@ -12,7 +12,7 @@ namespace tweedie {
 LineChart level_chart(const Evaluation& evaluation);
 
 /// The same for each unit of log-SNR, which does not depend on the schedule: the areas of the bars
-/// add up to the term, but for a level whose log-SNR is infinite.
+/// add up to the term, but for levels of pure noise (log-SNR below -40 or infinite).
 LineChart log_snr_chart(const Evaluation& evaluation);
 
 /// ais: how log w scatters around its mean over the example's paths, in nats; no series for one

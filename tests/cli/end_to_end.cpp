@@ -407,6 +407,23 @@ TEST_CASE("metrics of samples are one JSON object, and lines for people") {
   CHECK(line_count(lines.out) == 3);
 }
 
+TEST_CASE("a picture of an evaluation holds its numbers, of parts as of the whole") {
+  const TemporaryFolder folder;
+  for (const std::string shard : {"1/2", "2/2"})
+    REQUIRE(run_program({"evaluate", toy_run(), "--method", "exact", "--limit", "6", "--batch", "3",
+                         "--shard", shard, "--json", folder / shard.substr(0, 1), "--plot",
+                         folder / "part.svg"})
+                .status == 0);
+  const Outcome merged = run_program(
+      {"evaluate", "--merge", folder / "1", folder / "2", "--plot", folder / "all.png"});
+  REQUIRE_MESSAGE(merged.status == 0, merged.err);
+  const Json record = Json::parse(tweedie::read_png_texts(folder / "all.png").at(0).second);
+  CHECK(record["command"] == "evaluate");
+  CHECK(record["images"] == 6);
+  CHECK(!record.contains("merge"));
+  CHECK(folder.files() == std::vector<std::string>{"1", "2", "all.png", "part.svg"});
+}
+
 TEST_CASE("every method says its value, its error by source, its kind and what repeats it") {
   for (const char* method : {"vlb", "ais", "ode", "exact"}) {
     CAPTURE(method);

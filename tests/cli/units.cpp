@@ -89,3 +89,19 @@ TEST_CASE("a bar is as long as its value says") {
                lower = longest.slice(0, 53, 76).max().item<double>();
   CHECK(upper == doctest::Approx(2 * lower).epsilon(0.03));  // a pixel at each end
 }
+
+TEST_CASE("a vertical bar is as high as its value, and one that is not finite is a gap") {
+  Picture picture(400, 300);
+  LineChart chart{"", "", "", false, false, {{"", {0, 1, 2, 3}, {2, std::nan(""), 4}}}};
+  chart.series[0].bars = true;
+  picture.line_chart(chart, {0, 0, 400, 300});
+  const at::Tensor drawn = picture.pixels();
+  const at::Tensor blue = (drawn[0].to(at::kInt) - drawn[2].to(at::kInt)) < -80;  // [300, 400]
+  const at::Tensor heights = blue.sum(0);  // the plot is from x = 58 to 386
+  const auto height = [&](double place) {
+    return heights[static_cast<int64_t>(58 + place / 3 * 328)].item<double>();
+  };
+  CHECK(height(2.5) == doctest::Approx(2 * height(0.5)).epsilon(0.02));
+  CHECK(height(0.5) > 50);
+  CHECK(height(1.5) == 0);
+}

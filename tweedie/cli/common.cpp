@@ -36,6 +36,13 @@ void require_writable(const std::string& path) {
   unlink(probe.c_str());
 }
 
+void require_plot(const std::string& path) {
+  if (path.empty()) return;
+  check(path.ends_with(".svg") || path.ends_with(".png"), "--plot ", path,
+        ": the name must end in .svg or .png");
+  require_writable(path);
+}
+
 void write_json(const std::string& path, const Json& json) {
   if (path.empty()) return;
   const std::string text = json.dump(2) + "\n";

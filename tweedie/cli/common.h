@@ -15,6 +15,9 @@ namespace tweedie {
 /// be asked before long work, not after it.
 void require_writable(const std::string& path);
 
+/// The same for a chart's name, which must end in .svg or .png; nothing for an empty one.
+void require_plot(const std::string& path);
+
 /// `json` as one object to the file, or to standard output for "-"; nothing for an empty name.
 void write_json(const std::string& path, const Json& json);
 

@@ -15,10 +15,7 @@ struct CompareSamplersOptions {
 };
 
 void check_outputs(const CompareSamplersOptions& options) {
-  const std::string& plot = options.plot;
-  check(plot.empty() || plot.ends_with(".svg") || plot.ends_with(".png"), "--plot ", plot,
-        ": the name must end in .svg or .png");
-  if (!plot.empty()) require_writable(plot);
+  require_plot(options.plot);
   if (!options.json.empty() && options.json != "-") require_writable(options.json);
 }
 

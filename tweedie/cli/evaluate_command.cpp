@@ -8,6 +8,7 @@
 #include "tweedie/jobs/baselines.h"
 #include "tweedie/jobs/evaluate_compat.h"
 #include "tweedie/jobs/evaluation_data.h"
+#include "tweedie/jobs/evaluation_picture.h"
 #include "tweedie/tensor/npy.h"
 
 namespace tweedie {
@@ -15,7 +16,7 @@ namespace {
 
 struct EvaluateOptions {
   std::string model, data, split = "test", method, json, weights = "ema", device = "auto";
-  std::string shard, per_example;
+  std::string shard, per_example, plot;
   std::vector<std::string> merge;
   double tolerance = 0;
   EvaluateRequest request;
@@ -86,10 +87,19 @@ void write_per_example(const std::string& path, const Evaluation& evaluation) {
   write_file_atomically(path, text);
 }
 
+void write_plot(const std::string& path, const Evaluation& evaluation, Json record) {
+  record.update(to_json(evaluation));
+  const Json model = record.value("model", Json());
+  evaluation_picture(evaluation, model.is_string() ? model.get<std::string>() : "of no name")
+      .save(path, {{"tweedie", record.dump()}});
+}
+
 void report(const EvaluateOptions& options, const Evaluation& evaluation, Json record) {
-  record.update(options.request.shards > 1 ? shard_json(evaluation) : to_json(evaluation));
-  write_json(options.json, record);
+  Json numbers = record;
+  numbers.update(options.request.shards > 1 ? shard_json(evaluation) : to_json(evaluation));
+  write_json(options.json, numbers);
   if (!options.per_example.empty()) write_per_example(options.per_example, evaluation);
+  if (!options.plot.empty()) write_plot(options.plot, evaluation, std::move(record));
   for (const std::string& line : lines_of(evaluation)) say_result(options.json, line);
 }
 
@@ -139,6 +149,7 @@ int run_evaluate(EvaluateOptions& options, const Registry& registry) {
           "--per-example: expected a name ending in .npy or .csv, got ", options.per_example);
     require_writable(options.per_example);
   }
+  require_plot(options.plot);
   if (!options.merge.empty()) return run_merge(options);
   check(!options.model.empty(), "evaluate: name the model: a run folder, checkpoint or model file");
   EvaluateRequest& request = options.request;
@@ -146,6 +157,7 @@ int run_evaluate(EvaluateOptions& options, const Registry& registry) {
   const std::string method = method_of(options);
   check_split(options.split);
   read_shard(options.shard, request);
+  request.solver_curve = !options.plot.empty();
   check(request.shards == 1 || !options.json.empty(),
         "--shard: the result of a shard is its JSON; name a file with --json");
   Progress progress;
@@ -263,6 +275,9 @@ void add_evaluate(CLI::App& app, Cli& cli) {
                       "conventions of a peer: score_sde, k-diffusion or improved-diffusion");
   command->add_option("--per-example", options->per_example,
                       "file for minus log p of each example in nats: .npy or .csv");
+  command->add_option("--plot", options->plot,
+                      "picture of what the value is made of, .svg or .png; by ode and exact the "
+                      "first 16 examples are solved at coarser tolerances for it");
   command->add_option("--shard", options->shard,
                       "i/n: only this part of the examples, to be merged later");
   command->add_option("--merge", options->merge, "results of shards to put together")

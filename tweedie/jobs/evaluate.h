@@ -25,6 +25,7 @@ struct EvaluateRequest {
   int64_t probes = 1;
   int64_t exact_limit = 64;  // dimensions up to which `exact` is not refused
   bool numerical_error = true;
+  bool solver_curve = false;  // solve the first examples at coarser tolerances too: solver_curve.h
   std::string dequantisation = "uniform";  // or none
   int64_t draws = 1;  // of the dequantisation, or of the noise before a decoder, for each example
 
@@ -59,6 +60,11 @@ void summarise(Evaluation& evaluation);
 Json to_json(const Evaluation& evaluation);
 /// The result in words: its value with error and unit, then what it is made of.
 std::vector<std::string> lines_of(const Evaluation& evaluation);
+
+/// log w of every path of each example [examples, paths]; those of path k are the column
+/// log_weight_column(k).
+Tensor log_weights_of(const ExampleTable& table);
+std::string log_weight_column(int64_t path);
 
 /// Standard error of each example's own nats [examples] from its probes, draws or paths; NaN where
 /// one of its sources is not known.

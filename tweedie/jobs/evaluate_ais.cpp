@@ -75,10 +75,9 @@ Evaluation evaluate_ais(const Model& model, const Dataset& data, const EvaluateR
     const AisEstimate estimate = ais_estimate(weights.log_weights);
     out.table.add_rows(batch.indices);
     out.table.add("nats", class_nats(model) - estimate.iwae);
-    out.table.add("one_path", class_nats(model) - estimate.mean);
-    out.table.add("weight_variance", estimate.variance);
-    out.table.add("effective_paths", estimate.effective_paths);
     out.table.add("path_variance", variance_of_log_mean(estimate.effective_paths, request.paths));
+    for (int64_t k = 0; k < request.paths; ++k)
+      out.table.add(log_weight_column(k), weights.log_weights.select(1, k));
     out.settings["evaluations"] = weights.evaluations;
   });
   out.seconds = seconds_since(started);

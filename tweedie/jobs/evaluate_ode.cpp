@@ -3,7 +3,7 @@
 
 #include "tweedie/jobs/evaluate_compat.h"
 #include "tweedie/jobs/evaluation_data.h"
-#include "tweedie/model/ode.h"
+#include "tweedie/jobs/solver_curve.h"
 
 namespace tweedie {
 namespace {
@@ -128,6 +128,7 @@ Evaluation evaluate_ode(const Model& model, const Dataset& data, const EvaluateR
   out.settings["draws"] = draws;
 
   for_each_batch(model, data, request, request.batch, [&](const EvaluationBatch& batch) {
+    out.table.add_rows(batch.indices);
     std::vector<Tensor> nats, probe_variance, numerical, mismatch, evaluations;
     for (int64_t draw = 0; draw < draws; ++draw) {
       std::vector<int64_t> keys;
@@ -138,6 +139,9 @@ Evaluation evaluate_ode(const Model& model, const Dataset& data, const EvaluateR
       options.samples = keys;
       const LogProb log_prob =
           ode_log_prob(model.denoiser, schedule, point.x, batch.condition, options);
+      if (request.solver_curve && draw == 0)
+        add_solver_curve(out.table, model.denoiser, schedule, point.x, batch.condition, options,
+                         first_ones(batch.indices, data.size, request.limit), log_prob);
       nats.push_back(point.nats - log_prob.nats + class_nats(model));
       probe_variance.push_back(log_prob.probe_error.square());
       mismatch.push_back(log_prob.prior_mismatch);
@@ -146,7 +150,6 @@ Evaluation evaluate_ode(const Model& model, const Dataset& data, const EvaluateR
     }
     const double count = static_cast<double>(draws);
     const Tensor of_probes = mean_over_draws(probe_variance) / count;
-    out.table.add_rows(batch.indices);
     out.table.add("nats", mean_over_draws(nats));
     const bool probes_known = exact || request.probes > 1;
     if (probes_known || draws == 1) out.table.add("probe_variance", of_probes);

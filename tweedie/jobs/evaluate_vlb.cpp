@@ -50,6 +50,10 @@ Evaluation evaluate_vlb(const Model& model, const Dataset& data, const EvaluateR
   out.settings["terms_drawn_per_image"] = request.terms;
   out.settings["decoder"] = scored.decoder_name;
   out.settings["variance"] = variance_name;
+  std::vector<double> times, log_snrs;
+  for (const Level& level : path) times.push_back(level.t), log_snrs.push_back(log_snr(level));
+  out.settings["per_level_t"] = times;
+  out.settings["per_level_log_snr"] = log_snrs;
 
   torch::NoGradGuard no_grad;
   LevelSums levels{std::vector<double>(path.size()), std::vector<int64_t>(path.size())};

@@ -61,26 +61,22 @@ void add_bound(Json& out, const Evaluation& e) {
   out["per_level_nats"] = means;
 }
 
-AisEstimate estimate_of(const ExampleTable& table) {
-  return {-table.column("one_path"), -table.column("nats"), table.column("weight_variance"),
-          table.column("effective_paths")};
-}
-
 Variance variance_in_words(const std::string& name) {
   return name == "small" ? Variance::small : Variance::large;
 }
 
 std::string advice_of(const Evaluation& e) {
-  return ais_advice(estimate_of(e.table), e.settings.at("paths"),
+  return ais_advice(ais_estimate(log_weights_of(e.table)), e.settings.at("paths"),
                     variance_in_words(e.settings.at("variance")));
 }
 
 void add_weights(Json& out, const Evaluation& e) {
-  const Mean one = mean_of(e.table.column("one_path"));
+  const AisEstimate estimate = ais_estimate(log_weights_of(e.table));
+  const Mean one = mean_of(e.settings.at("class_nats").get<double>() - estimate.mean);
   out["nats_of_one_path"] = one.value;
   out["nats_of_one_path_standard_error"] = number(one.error);
-  out["log_weight_variance"] = number(mean_of(e.table.column("weight_variance")).value);
-  out["effective_paths"] = mean_of(e.table.column("effective_paths")).value;
+  out["log_weight_variance"] = number(mean_of(estimate.variance).value);
+  out["effective_paths"] = mean_of(estimate.effective_paths).value;
   out["advice"] = advice_of(e);
 }
 
@@ -96,6 +92,7 @@ void add_flow(Json& out, const Evaluation& e) {
 }
 
 bool by_flow(const Evaluation& e) { return e.table.has("prior_mismatch"); }
+bool by_weights(const Evaluation& e) { return e.table.has(log_weight_column(0)); }
 
 std::string with_error(double value, double error, const char* unit) {
   char text[96];
@@ -107,6 +104,16 @@ std::string with_error(double value, double error, const char* unit) {
 }
 
 }  // namespace
+
+std::string log_weight_column(int64_t path) { return "log_weight " + std::to_string(path); }
+
+Tensor log_weights_of(const ExampleTable& table) {
+  std::vector<Tensor> paths;
+  for (int64_t k = 0; table.has(log_weight_column(k)); ++k)
+    paths.push_back(table.column(log_weight_column(k)));
+  check(!paths.empty(), "example table: has no weights of paths; evaluate with --method ais");
+  return at::stack(paths, 1);
+}
 
 Tensor error_of_examples(const ExampleTable& table) {
   Tensor variance;
@@ -163,7 +170,7 @@ Json to_json(const Evaluation& e) {
   out["nats_per_dim"] = e.nats / dims;
   out["nats_per_dim_standard_error"] = e.nats_error / dims;
   if (e.table.has("diffusion")) add_bound(out, e);
-  if (e.table.has("one_path")) add_weights(out, e);
+  if (by_weights(e)) add_weights(out, e);
   if (by_flow(e)) add_flow(out, e);
   for (const auto& [name, value] : settings.items())
     if (!out.contains(name) && name != "in_bits") out[name] = value;
@@ -200,7 +207,7 @@ std::vector<std::string> lines_of(const Evaluation& e) {
                   record.at("evaluations").get<double>(), e.seconds);
   }
   lines.push_back(line);
-  if (e.table.has("one_path")) lines.push_back("  " + advice_of(e));
+  if (by_weights(e)) lines.push_back("  " + advice_of(e));
   if (e.table.has("numerical_error")) {
     std::snprintf(line, sizeof line,
                   "  solver's error about %.2g nats (at most %.2g), prior's mismatch %.2g nats",

@@ -3,21 +3,17 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <limits>
 #include <numbers>
-#include <numeric>
-#include <utility>
 
 #include <cairo/cairo-svg.h>
 #include <cairo/cairo.h>
 
 #include "tweedie/base/error.h"
 #include "tweedie/base/files.h"
+#include "tweedie/jobs/pen.h"
 
 namespace tweedie {
 namespace {
-
-constexpr Colour kInk{0.13, 0.13, 0.15}, kGrid{0.88, 0.88, 0.88};
 
 struct Context {
   explicit Context(cairo_surface_t* surface) : cairo(cairo_create(surface)) {}
@@ -27,212 +23,12 @@ struct Context {
   cairo_t* cairo;
 };
 
-void set_colour(cairo_t* cairo, const Colour& colour, double opacity = 1) {
-  cairo_set_source_rgba(cairo, colour.red, colour.green, colour.blue, opacity);
-}
-
-void draw_text(cairo_t* cairo, const std::string& text, double x, double y, double size,
-               double anchor, bool bold = false) {
-  cairo_select_font_face(cairo, "DejaVu Sans", CAIRO_FONT_SLANT_NORMAL,
-                         bold ? CAIRO_FONT_WEIGHT_BOLD : CAIRO_FONT_WEIGHT_NORMAL);
-  cairo_set_font_size(cairo, size);
-  cairo_text_extents_t extents;
-  cairo_text_extents(cairo, text.c_str(), &extents);
-  set_colour(cairo, kInk);
-  cairo_move_to(cairo, x - anchor * extents.x_advance, y);
-  cairo_show_text(cairo, text.c_str());
-}
-
-double text_width(cairo_t* cairo, const std::string& text, double size) {
-  cairo_select_font_face(cairo, "DejaVu Sans", CAIRO_FONT_SLANT_NORMAL, CAIRO_FONT_WEIGHT_NORMAL);
-  cairo_set_font_size(cairo, size);
-  cairo_text_extents_t extents;
-  cairo_text_extents(cairo, text.c_str(), &extents);
-  return extents.x_advance;
-}
-
-void draw_line(cairo_t* cairo, double x0, double y0, double x1, double y1) {
-  cairo_move_to(cairo, x0, y0);
-  cairo_line_to(cairo, x1, y1);
-  cairo_stroke(cairo);
-}
-
-/// One axis: data -> pixels, straight or logarithmic.
-struct Axis {
-  Ticks ticks;
-  bool log;
-  double from, to;  // pixels of ticks.low and ticks.high
-
-  double operator()(double value) const {
-    const double low = log ? std::log(ticks.low) : ticks.low,
-                 high = log ? std::log(ticks.high) : ticks.high;
-    return from + ((log ? std::log(value) : value) - low) / (high - low) * (to - from);
-  }
-  bool shows(double value) const { return std::isfinite(value) && (!log || value > 0); }
-};
-
-Ticks ticks_of(const LineChart& chart, bool log, std::vector<double> Series::*values) {
-  double low = std::numeric_limits<double>::infinity(), high = -low;
-  for (const Series& series : chart.series)
-    for (const double value : series.*values)
-      if (std::isfinite(value) && (!log || value > 0))
-        low = std::min(low, value), high = std::max(high, value);
-  if (low > high) low = log ? 0.1 : 0, high = 1;
-  return log ? log_ticks(low, high) : round_ticks(low, high);
-}
-
 /// Surfaces of finished drawings, destroyed on every way out.
 using OwnedSurface = std::unique_ptr<cairo_surface_t, decltype(&cairo_surface_destroy)>;
 
 cairo_status_t append_bytes(void* out, const unsigned char* bytes, unsigned count) {
   static_cast<std::string*>(out)->append(reinterpret_cast<const char*>(bytes), count);
   return CAIRO_STATUS_SUCCESS;
-}
-
-void draw_axes(cairo_t* cairo, const LineChart& chart, const Axis& x, const Axis& y) {
-  cairo_set_line_width(cairo, 1);
-  for (const double value : x.ticks.at) {
-    set_colour(cairo, kGrid);
-    draw_line(cairo, x(value), y.from, x(value), y.to);
-    draw_text(cairo, short_number(value), x(value), y.from + 16, 11, 0.5);
-  }
-  for (const double value : y.ticks.at) {
-    set_colour(cairo, kGrid);
-    draw_line(cairo, x.from, y(value), x.to, y(value));
-    draw_text(cairo, short_number(value), x.from - 6, y(value) + 4, 11, 1);
-  }
-  set_colour(cairo, kInk);
-  draw_line(cairo, x.from, y.from, x.to, y.from);
-  draw_line(cairo, x.from, y.from, x.from, y.to);
-  draw_text(cairo, chart.x_label, (x.from + x.to) / 2, y.from + 34, 12, 0.5);
-  draw_text(cairo, chart.title, x.from, y.to - 24, 14, 0, true);
-  draw_text(cairo, chart.y_label, x.from, y.to - 8, 11, 0);
-}
-
-void draw_series(cairo_t* cairo, const Series& series, const Axis& x, const Axis& y,
-                 const Colour& colour) {
-  set_colour(cairo, colour, series.points ? 0.6 : 1);
-  cairo_set_line_width(cairo, 1.8);
-  cairo_set_line_join(cairo, CAIRO_LINE_JOIN_ROUND);
-  const double dash[] = {5, 4};
-  if (series.dashed) cairo_set_dash(cairo, dash, 2, 0);
-  std::vector<std::pair<double, double>> marks;
-  bool pen_down = false;
-  for (size_t i = 0; i < std::min(series.x.size(), series.y.size()); ++i) {
-    if (!x.shows(series.x[i]) || !y.shows(series.y[i])) {
-      pen_down = false;
-      continue;
-    }
-    const double px = x(series.x[i]), py = y(series.y[i]);
-    if (series.marks) marks.push_back({px, py});
-    if (series.points) {
-      cairo_arc(cairo, px, py, 2, 0, 2 * std::numbers::pi);
-      cairo_fill(cairo);
-    } else if (pen_down) {
-      cairo_line_to(cairo, px, py);
-    } else {
-      cairo_move_to(cairo, px, py);
-    }
-    pen_down = true;
-  }
-  cairo_stroke(cairo);
-  cairo_set_dash(cairo, nullptr, 0, 0);
-  for (const auto& [px, py] : marks) {
-    cairo_arc(cairo, px, py, 3.2, 0, 2 * std::numbers::pi);
-    cairo_fill(cairo);
-  }
-}
-
-Colour colour_of(const LineChart& chart, size_t i) {
-  return chart.series[i].colour.value_or(series_colour(i));
-}
-
-/// Heights at least `apart` from each other, moved as little as a few rounds of pushing find.
-std::vector<double> spread_out(std::vector<double> heights, double apart, double low, double high) {
-  std::vector<size_t> order(heights.size());
-  std::iota(order.begin(), order.end(), size_t{0});
-  std::sort(order.begin(), order.end(),
-            [&](size_t a, size_t b) { return heights[a] < heights[b]; });
-  for (int round = 0; round < 200; ++round)
-    for (size_t i = 0; i + 1 < order.size(); ++i) {
-      double &above = heights[order[i]], &below = heights[order[i + 1]];
-      const double missing = apart - (below - above);
-      if (missing > 0) above -= missing / 2, below += missing / 2;
-      above = std::max(above, low);
-      below = std::min(below, high);
-    }
-  return heights;
-}
-
-/// In the room at the right, each joined to the end of its line.
-void draw_labels(cairo_t* cairo, const LineChart& chart, const Axis& x, const Axis& y) {
-  std::vector<size_t> labelled;
-  std::vector<double> ends, heights;
-  for (size_t i = 0; i < chart.series.size(); ++i) {
-    const Series& series = chart.series[i];
-    if (series.label.empty() || series.x.empty() || !y.shows(series.y.back())) continue;
-    labelled.push_back(i);
-    ends.push_back(x(series.x.back()));
-    heights.push_back(y(series.y.back()));
-  }
-  const std::vector<double> places = spread_out(heights, 14, y.to + 4, y.from - 4);
-  for (size_t i = 0; i < labelled.size(); ++i) {
-    const Colour colour = colour_of(chart, labelled[i]);
-    set_colour(cairo, colour, 0.8);
-    cairo_set_line_width(cairo, 0.8);
-    draw_line(cairo, ends[i] + 6, heights[i], x.to + 14, places[i]);
-    set_colour(cairo, colour);
-    cairo_set_line_width(cairo, 3);
-    draw_line(cairo, x.to + 14, places[i], x.to + 28, places[i]);
-    draw_text(cairo, chart.series[labelled[i]].label, x.to + 33, places[i] + 4, 11, 0);
-  }
-}
-
-/// How many points of the chart lie in a box.
-int64_t points_in(const LineChart& chart, const Axis& x, const Axis& y, const Box& box) {
-  int64_t count = 0;
-  for (const Series& series : chart.series)
-    for (size_t i = 0; i < std::min(series.x.size(), series.y.size()); ++i) {
-      if (!x.shows(series.x[i]) || !y.shows(series.y[i])) continue;
-      const double px = x(series.x[i]) - box.x, py = y(series.y[i]) - box.y;
-      if (px >= 0 && px <= box.width && py >= 0 && py <= box.height) ++count;
-    }
-  return count;
-}
-
-/// In the corner where it hides the fewest points.
-void draw_legend(cairo_t* cairo, const LineChart& chart, const Axis& x, const Axis& y) {
-  double width = 0;
-  size_t rows = 0;
-  for (const Series& series : chart.series) {
-    if (series.name.empty()) continue;
-    width = std::max(width, text_width(cairo, series.name, 11));
-    ++rows;
-  }
-  if (rows == 0) return;
-  Box box{0, 0, width + 40, static_cast<double>(rows) * 17 + 8};
-  int64_t fewest = std::numeric_limits<int64_t>::max();
-  for (const double top : {y.to + 4, y.from - box.height - 4})
-    for (const double left : {x.to - box.width - 4, x.from + 4}) {
-      const int64_t hidden = points_in(chart, x, y, {left, top, box.width, box.height});
-      if (hidden >= fewest) continue;
-      fewest = hidden;
-      box.x = left;
-      box.y = top;
-    }
-  cairo_set_source_rgba(cairo, 1, 1, 1, 0.85);
-  cairo_rectangle(cairo, box.x, box.y, box.width, box.height);
-  cairo_fill(cairo);
-  const double left = box.x + 6;
-  double row = box.y + 16;
-  for (size_t i = 0; i < chart.series.size(); ++i) {
-    if (chart.series[i].name.empty()) continue;
-    set_colour(cairo, colour_of(chart, i));
-    cairo_set_line_width(cairo, 3);
-    draw_line(cairo, left, row - 4, left + 22, row - 4);
-    draw_text(cairo, chart.series[i].name, left + 28, row, 11, 0);
-    row += 17;
-  }
 }
 
 }  // namespace
@@ -302,15 +98,7 @@ void Picture::image(const at::Tensor& pixels, double x, double y, double zoom) {
 
 void Picture::line_chart(const LineChart& chart, const Box& box) {
   const Context context(surface_->recording.get());
-  const Axis x{ticks_of(chart, chart.log_x, &Series::x), chart.log_x, box.x + 58,
-               box.x + box.width - 14 - chart.label_room};
-  const Axis y{ticks_of(chart, chart.log_y, &Series::y), chart.log_y, box.y + box.height - 44,
-               box.y + 44};
-  draw_axes(context.cairo, chart, x, y);
-  for (size_t i = 0; i < chart.series.size(); ++i)
-    draw_series(context.cairo, chart.series[i], x, y, colour_of(chart, i));
-  draw_labels(context.cairo, chart, x, y);
-  draw_legend(context.cairo, chart, x, y);
+  draw_line_chart(context.cairo, chart, box);
 }
 
 void Picture::bar_chart(const BarChart& chart, const Box& box) {
@@ -420,55 +208,6 @@ void Picture::save(const std::string& path, const TextChunks& texts) const {
   if (path.ends_with(".svg")) return write_file_atomically(path, svg());
   check(path.ends_with(".png"), path, ": a picture's name must end in .png or .svg");
   write_png(path, pixels(), texts);
-}
-
-Ticks round_ticks(double low, double high, int wanted) {
-  if (!(high > low))
-    low -= std::max(0.5, std::abs(low) * 0.05), high += std::max(0.5, std::abs(high) * 0.05);
-  const double rough = (high - low) / std::max(wanted - 1, 1),
-               power = std::pow(10, std::floor(std::log10(rough)));
-  const double step = power * (rough / power <= 1   ? 1
-                               : rough / power <= 2 ? 2
-                               : rough / power <= 5 ? 5
-                                                    : 10);
-  const double first = std::floor(low / step + 1e-9), last = std::ceil(high / step - 1e-9);
-  Ticks ticks{first * step, last * step, {}};
-  for (double i = first; i <= last; ++i) ticks.at.push_back(i * step);
-  return ticks;
-}
-
-Ticks log_ticks(double low, double high) {
-  if (!(high > low)) low /= 2, high *= 2;
-  const double first = std::floor(std::log10(low) + 1e-9),
-               last = std::ceil(std::log10(high) - 1e-9);
-  if (last - first > 3) {
-    Ticks ticks{std::pow(10, first), std::pow(10, last), {}};
-    const double every = std::ceil((last - first) / 8);
-    for (double i = first; i <= last; i += every) ticks.at.push_back(std::pow(10, i));
-    return ticks;
-  }
-  std::vector<double> all;
-  for (double i = first; i <= last; ++i)
-    for (const double digit : {1.0, 2.0, 5.0}) all.push_back(digit * std::pow(10, i));
-  Ticks ticks{all.front(), all.back(), {}};
-  for (const double value : all) {
-    if (value <= low * (1 + 1e-9)) ticks.low = value;
-    if (value >= high * (1 - 1e-9)) {
-      ticks.high = value;
-      break;
-    }
-  }
-  for (const double value : all)
-    if (value >= ticks.low && value <= ticks.high) ticks.at.push_back(value);
-  return ticks;
-}
-
-std::string short_number(double value) {
-  if (value == 0 || std::abs(value) < 1e-12) return "0";
-  const double size = std::abs(value);
-  char text[32];
-  std::snprintf(text, sizeof text, size < 1e-3 || size >= 1e6 ? "%.0e" : "%.6g", value);
-  return text;
 }
 
 }  // namespace tweedie

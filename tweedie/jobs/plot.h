@@ -4,10 +4,12 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <ATen/ATen.h>
 
+#include "tweedie/jobs/ticks.h"
 #include "tweedie/tensor/image.h"
 
 namespace tweedie {
@@ -29,8 +31,11 @@ struct Series {
   bool points = false;  // dots instead of a line
   bool marks = false;   // dots on the line
   bool dashed = false;
-  std::string label = {};             // beside its last point; labels keep clear of each other
-  std::optional<Colour> colour = {};  // none: that of its place among the series
+  std::string label = {};               // beside its last point; labels keep clear of each other
+  std::vector<std::string> notes = {};  // beside each of its points
+  std::vector<double> error = {};       // half the length of each point's error bar; empty: none
+  std::optional<Colour> colour = {};    // none: that of its place among the series
+  bool bars = false;  // from 0, each between x[i] and x[i + 1]: x has one more than y
 };
 
 struct LineChart {
@@ -38,7 +43,10 @@ struct LineChart {
   bool log_x = false, log_y = false;
   std::vector<Series>
       series;             // points that are not finite (or not positive on a log axis) are gaps
+  bool count_y = false;   // y counts things: no marks between whole numbers
   double label_room = 0;  // pixels at the right for the labels of series
+  std::vector<std::pair<double, std::string>> x_names =
+      {};  // in place of numbers along x, of one line or more; empty: numbers
 };
 
 struct Bar {
@@ -88,16 +96,5 @@ class Picture {
   struct Surface;
   std::unique_ptr<Surface> surface_;
 };
-
-/// Ends of a range widened to round numbers, and the round numbers between them.
-struct Ticks {
-  double low, high;
-  std::vector<double> at;
-};
-Ticks round_ticks(double low, double high, int wanted = 6);
-/// The same for a logarithmic axis: powers of ten, or 1-2-5 steps on a short range.
-Ticks log_ticks(double low, double high);
-/// 0.001, 12.5, 1e+06, 20000: as short as it can be.
-std::string short_number(double value);
 
 }  // namespace tweedie

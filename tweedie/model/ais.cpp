@@ -65,10 +65,18 @@ AisWeights ais(const Denoiser& denoiser, const Path& path, const Decoder& decode
   return {log_w.view({x0.size(0), options.paths}), (last + 1) * options.paths};
 }
 
+Tensor importance_bound(const Tensor& log_weights, int64_t k) {
+  const int64_t paths = log_weights.size(1);
+  check(k >= 1 && k <= paths, "importance_bound: groups of ", k, " of ", paths,
+        " weights; expected from 1 to ", paths);
+  const Tensor groups = log_weights.slice(1, 0, paths / k * k).reshape({-1, paths / k, k});
+  return (groups.logsumexp(2) - std::log(static_cast<double>(k))).mean(1);
+}
+
 AisEstimate ais_estimate(const Tensor& log_weights) {
   const int64_t paths = log_weights.size(1);
   const Tensor total = log_weights.logsumexp(1), total_squares = (2 * log_weights).logsumexp(1);
-  return {log_weights.mean(1), total - std::log(static_cast<double>(paths)),
+  return {log_weights.mean(1), importance_bound(log_weights, paths),
           paths > 1 ? log_weights.var(1) : at::full_like(total, std::nan("")),
           (2 * total - total_squares).exp()};
 }

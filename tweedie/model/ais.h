@@ -31,11 +31,16 @@ struct AisWeights {
 AisWeights ais(const Denoiser& denoiser, const Path& path, const Decoder& decoder, const Tensor& x0,
                const Condition& condition, const Noise& noise, const AisOptions& options);
 
+/// log of the mean of k weights, averaged over the disjoint groups of k among the K weights [B, K]
+/// of each example (what is left over is not used): what k paths give on average [B].
+/// Burda et al. 2016 (arXiv:1509.00519), eq. 8.  Throws Error unless k is in 1..K.
+Tensor importance_bound(const Tensor& log_weights, int64_t k);
+
 /// What the weights of each example say [B], nats.
 struct AisEstimate {
-  Tensor mean;      // of log w: a lower bound on log p
-  Tensor iwae;      // log of the mean of w: a tighter one (Burda et al. 2016, arXiv:1509.00519)
-  Tensor variance;  // of log w; NaN for one path
+  Tensor mean;             // of log w: a lower bound on log p
+  Tensor iwae;             // importance_bound of all of them: a tighter one
+  Tensor variance;         // of log w; NaN for one path
   Tensor effective_paths;  // (sum of w)^2 / sum of w^2, in 1..K
 };
 AisEstimate ais_estimate(const Tensor& log_weights);

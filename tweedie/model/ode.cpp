@@ -126,6 +126,7 @@ DecodedLogProb solve_log_prob(const Denoiser& denoiser, const Schedule& schedule
     const LogProb rough = once(10).log_prob;
     log_prob.numerical_error = (rough.nats - log_prob.nats).abs();
     log_prob.evaluations = log_prob.evaluations + rough.evaluations;
+    log_prob.second_solve = rough.evaluations;
   }
   return out;
 }

@@ -38,6 +38,7 @@ struct LogProb {
   Tensor prior_mismatch;   // [B] what N(alpha mean, alpha^2 var + sigma^2) in place of the prior
                            // would add; undefined without moments
   Tensor evaluations;      // int64 [B] of the network, over both solves
+  Tensor second_solve;     // int64 [B] of the second one alone; undefined if not asked for
   Level data, noise;       // the ends of the flow
   std::string note;        // what the flow leaves out; see FlowRange
 };

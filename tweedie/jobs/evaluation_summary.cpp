@@ -43,14 +43,14 @@ Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nul
 /// examples, and sources that one draw does not show.
 Json by_source(const Evaluation& e, double unit) {
   const double total = e.nats_error;
-  Json out = {{"total", number(total * unit)}};
+  Json out = {{"total", number(total * unit)}, {"data", nullptr}};
   double squares = total * total;
   for (const char* source : kSources) {
     const double error = error_of_source(e.table, source);
     if (std::isfinite(error)) squares -= error * error;
     out[source] = number(error * unit);
   }
-  out["data"] = std::isfinite(total) ? Json(std::sqrt(std::max(0.0, squares)) * unit) : Json();
+  if (std::isfinite(total)) out["data"] = std::sqrt(std::max(0.0, squares)) * unit;
   return out;
 }
 

@@ -152,8 +152,8 @@ TEST_CASE("labels that do not belong to the images are refused") {
   // Fashion-MNIST has ten classes, and no eleventh.
   put(folder / "train-images-idx3-ubyte", images(6));
   put(folder / "train-labels-idx1-ubyte", idx_bytes({6}, std::string(6, '\x0a')));
-  CHECK(contains(error_of([&] { make_fashion_mnist(options(folder.path, "train")); }),
-                 "a label is 10, but there are 10 classes"));
+  CHECK(says(refusal([&] { make_fashion_mnist(options(folder.path, "train")); }),
+             "a label is 10, but there are 10 classes"));
 }
 
 TEST_CASE("options that do not exist or make no sense are refused") {
@@ -162,15 +162,15 @@ TEST_CASE("options that do not exist or make no sense are refused") {
   const auto error = [&](const std::string& key, const Json& value) {
     Json given = options(folder / "a", "train");
     given[key] = value;
-    return error_of([&] { make_idx(given); });
+    return refusal([&] { make_idx(given); });
   };
-  CHECK(contains(error("holdut", 0.1), "did you mean 'holdout'"));
-  CHECK(contains(error("holdout", "much"), "expected a number"));
-  CHECK(contains(error("holdout", 0), "between 0 and 1"));
-  CHECK(contains(error("holdout", 1), "between 0 and 1"));
-  CHECK(contains(error("split", "validation"), "\"train\" or \"test\""));
-  CHECK(contains(error("path", ""), "which file"));
-  CHECK(contains(idx_options_help(), "holdout = 0.1"));
+  CHECK(says(error("holdut", 0.1), "did you mean 'holdout'"));
+  CHECK(says(error("holdout", "much"), "expected a number"));
+  CHECK(says(error("holdout", 0), "between 0 and 1"));
+  CHECK(says(error("holdout", 1), "between 0 and 1"));
+  CHECK(says(error("split", "validation"), "\"train\" or \"test\""));
+  CHECK(says(error("path", ""), "which file"));
+  CHECK(says(idx_options_help(), "holdout = 0.1"));
 }
 
 TEST_CASE("without Fashion-MNIST's files the message says how to get them") {

@@ -110,24 +110,24 @@ TEST_CASE("images that differ are refused by name, and sizes can be made one") {
   const Scratch folder;
   put_png(folder / "a.png", 10, 1, 4, 6);
   put_png(folder / "b.png", 10, 1, 8, 6);
-  const std::string message = error_of([&] { open_folder(folder.path); });
-  CHECK(contains(message, (folder / "a.png") + " is 6 x 4"));
-  CHECK(contains(message, (folder / "b.png") + " is 6 x 8"));
-  CHECK(contains(message, "?size=N"));
+  const std::string message = refusal([&] { open_folder(folder.path); });
+  CHECK(says(message, (folder / "a.png") + " is 6 x 4"));
+  CHECK(says(message, (folder / "b.png") + " is 6 x 8"));
+  CHECK(says(message, "?size=N"));
   const Dataset resized = open_folder(folder.path, "train", {{"size", 3}});
   CHECK(resized.shape == std::vector<int64_t>{1, 3, 3});
   CHECK(at::equal(to_pixels(resized.get({0}).x), at::full({1, 1, 3, 3}, 10, at::kByte)));
   put_png(folder / "c.png", 10, 3, 4, 6);
-  CHECK(contains(error_of([&] {
-                   open_folder(folder.path, "train", {{"size", 3}});
-                 }),
-                 "differ in their channels"));
+  CHECK(says(refusal([&] {
+               open_folder(folder.path, "train", {{"size", 3}});
+             }),
+             "differ in their channels"));
   fs::remove(folder / "c.png");
   put(folder / "d.png", png_bytes(1, 1, 16, 0, "\xab\xcd"));
-  CHECK(contains(error_of([&] {
-                   open_folder(folder.path, "train", {{"size", 3}});
-                 }),
-                 "differ in their depth"));
+  CHECK(says(refusal([&] {
+               open_folder(folder.path, "train", {{"size", 3}});
+             }),
+             "differ in their depth"));
 }
 
 TEST_CASE("a resized image is the mean of the area of its central square") {
@@ -166,15 +166,12 @@ TEST_CASE("folders without usable images are refused, each with its reason") {
     refuse(folder / "b", "cannot be read");
     chmod((folder / "b").c_str(), 0700);
   }
-  CHECK(contains(error_of([] { make_image_folder(Json::object()); }), "which folder"));
-  CHECK(contains(error_of([&] {
-                   open_folder(folder.path, "train", {{"size", -1}});
-                 }),
-                 "1 to 16384"));
-  CHECK(contains(error_of([&] {
-                   open_folder(folder.path, "train", {{"sise", 1}});
-                 }),
-                 "did you mean 'size'"));
+  CHECK(says(refusal([] { make_image_folder(Json::object()); }), "which folder"));
+  CHECK(says(refusal([&] { open_folder(folder.path, "train", {{"size", -1}}); }), "1 to 16384"));
+  CHECK(says(refusal([&] {
+               open_folder(folder.path, "train", {{"sise", 1}});
+             }),
+             "did you mean 'size'"));
 }
 
 TEST_CASE("an image that is damaged or changed after the folder was opened is named") {

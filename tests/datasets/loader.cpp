@@ -116,17 +116,17 @@ TEST_CASE("a loader that is never asked ends") {
 
 TEST_CASE("data and options that cannot be loaded from are refused") {
   const auto error = [](const Dataset& data, LoaderOptions options, int64_t cursor = 0) {
-    return error_of([&] { Loader(data, options, cursor); });
+    return refusal([&] { Loader(data, options, cursor); });
   };
-  CHECK(contains(error(numbers(0), {}), "has no examples"));
-  CHECK(contains(error(numbers(3), {.batch = 0}), "batch: at least 1"));
-  CHECK(contains(error(numbers(3), {}, -1), "out of range"));
-  CHECK(contains(error(numbers(3), {}, std::numeric_limits<int64_t>::max()), "out of range"));
+  CHECK(says(error(numbers(0), {}), "has no examples"));
+  CHECK(says(error(numbers(3), {.batch = 0}), "batch: at least 1"));
+  CHECK(says(error(numbers(3), {}, -1), "out of range"));
+  CHECK(says(error(numbers(3), {}, std::numeric_limits<int64_t>::max()), "out of range"));
   Dataset points = numbers(3);
   points.shape = {2};
-  CHECK(contains(error(points, {.flip = true}), "only images can be mirrored"));
+  CHECK(says(error(points, {.flip = true}), "only images can be mirrored"));
   Dataset wrong = numbers(3);
   wrong.get = [](at::ArrayRef<int64_t>) { return Batch{at::zeros({1, 1, 1, 3}), {}}; };
   Loader loader(wrong, {.batch = 2});
-  CHECK(contains(error_of([&] { loader.next(); }), "gave another number"));
+  CHECK(says(refusal([&] { loader.next(); }), "gave another number"));
 }

@@ -19,13 +19,13 @@ TEST_CASE("a name, a path and options are taken apart") {
 }
 
 TEST_CASE("what is no dataset is refused, with the form that is expected") {
-  const auto error = [](const char* spec) { return error_of([&] { parse_data_spec(spec); }); };
-  CHECK(contains(error(""), "has no name; expected NAME"));
-  CHECK(contains(error(":x"), "has no name"));
-  CHECK(contains(error("images:"), "nothing follows the ':'"));
-  CHECK(contains(error("images:a?size"), "'size' is not key=value"));
-  CHECK(contains(error("images:a?=3"), "is not key=value"));
-  CHECK(contains(error("images:a?"), "is not key=value"));
-  CHECK(contains(error("images:a?size=1&size=2"), "'size' is given twice"));
-  CHECK(contains(error("images:a?path=b"), "'path' is given twice"));
+  const auto error = [](const char* spec) { return refusal([&] { parse_data_spec(spec); }); };
+  CHECK(says(error(""), "has no name; expected NAME"));
+  CHECK(says(error(":x"), "has no name"));
+  CHECK(says(error("images:"), "nothing follows the ':'"));
+  CHECK(says(error("images:a?size"), "'size' is not key=value"));
+  CHECK(says(error("images:a?=3"), "is not key=value"));
+  CHECK(says(error("images:a?"), "is not key=value"));
+  CHECK(says(error("images:a?size=1&size=2"), "'size' is given twice"));
+  CHECK(says(error("images:a?path=b"), "'path' is given twice"));
 }

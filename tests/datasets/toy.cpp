@@ -101,20 +101,20 @@ TEST_CASE("the density of a mixture of one is the Gaussian's") {
 
 TEST_CASE("toys and options that do not exist or make no sense are refused") {
   const auto error = [](const std::string& name, const Json& more) {
-    return error_of([&] { toy(name, more); });
+    return refusal([&] { toy(name, more); });
   };
-  CHECK(contains(error("swis-roll", Json::object()), "did you mean 'swiss-roll'"));
-  CHECK(contains(error("", Json::object()), "which?"));
-  CHECK(contains(error_of([] { make_toy(Json::object()); }), "gaussian-mixture"));
-  CHECK(contains(error("swiss-roll", {{"components", 3}}), "unknown option 'components'"));
-  CHECK(contains(error("rings", {{"components", 0}}), "1 to 1000"));
-  CHECK(contains(error("rings", {{"std", 0}}), "between 0 and 1"));
-  CHECK(contains(error("checkerboard", {{"squares", 3}}), "even number"));
-  CHECK(contains(error("two-moons", {{"n", 0}}), "1 to 100000000"));
-  CHECK(contains(error("two-moons", {{"seed", -1}}), "0 or more"));
-  CHECK(contains(error("two-moons", {{"split", 1}}), "\"train\" or \"test\""));
+  CHECK(says(error("swis-roll", Json::object()), "did you mean 'swiss-roll'"));
+  CHECK(says(error("", Json::object()), "which?"));
+  CHECK(says(refusal([] { make_toy(Json::object()); }), "gaussian-mixture"));
+  CHECK(says(error("swiss-roll", {{"components", 3}}), "unknown option 'components'"));
+  CHECK(says(error("rings", {{"components", 0}}), "1 to 1000"));
+  CHECK(says(error("rings", {{"std", 0}}), "between 0 and 1"));
+  CHECK(says(error("checkerboard", {{"squares", 3}}), "even number"));
+  CHECK(says(error("two-moons", {{"n", 0}}), "1 to 100000000"));
+  CHECK(says(error("two-moons", {{"seed", -1}}), "0 or more"));
+  CHECK(says(error("two-moons", {{"split", 1}}), "\"train\" or \"test\""));
   const Dataset data = toy("gaussian-mixture");
-  CHECK(contains(error_of([&] { data.log_density(at::zeros({3})); }), "points [B, 2]"));
-  CHECK(contains(error_of([&] { data.get({10000}); }), "there is no example 10000"));
-  for (const char* name : kToys) CHECK(contains(toy_options_help(), name));
+  CHECK(says(refusal([&] { data.log_density(at::zeros({3})); }), "points [B, 2]"));
+  CHECK(says(refusal([&] { data.get({10000}); }), "there is no example 10000"));
+  for (const char* name : kToys) CHECK(says(toy_options_help(), name));
 }

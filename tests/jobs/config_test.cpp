@@ -12,8 +12,8 @@ using namespace tweedie;
 
 namespace {
 
-std::string message_of(const Json& given) {
-  return error_of([&] { make_config(given); });
+std::string config_refusal(const Json& given) {
+  return refusal([&] { make_config(given); });
 }
 
 }  // namespace
@@ -27,24 +27,24 @@ TEST_CASE("every recipe of the program is a valid configuration") {
 }
 
 TEST_CASE("an unknown key is refused and the nearest one named") {
-  const std::string message = message_of({{"train", {{"bach", 3}}}});
-  CHECK(contains(message, "train: unknown option 'bach'"));
-  CHECK(contains(message, "did you mean 'batch'"));
+  const std::string message = config_refusal({{"train", {{"bach", 3}}}});
+  CHECK(says(message, "train: unknown option 'bach'"));
+  CHECK(says(message, "did you mean 'batch'"));
 }
 
 TEST_CASE("impossible values are refused by the name of their key") {
   CHECK(
-      contains(message_of({{"train", {{"batch", 0}}}}), "train.batch: expected 1 or more, got 0"));
-  CHECK(contains(message_of({{"train", {{"batch", 4}, {"accumulate", 8}}}}), "train.accumulate"));
-  CHECK(contains(message_of({{"train", {{"learning_rate", -1.0}}}}), "train.learning_rate"));
-  CHECK(contains(message_of({{"train", {{"decay", "linnear"}}}}), "did you mean 'linear'"));
-  CHECK(contains(message_of({{"train", {{"ema", {0.9, 1.0}}}}}), "train.ema"));
-  CHECK(contains(message_of({{"train", {{"draw", "loss-aware"}, {"by_weight", true}}}}),
-                 "train.by_weight"));
-  CHECK(contains(message_of({{"sample", {{"guidance", 2}}}}), "data.conditional=true"));
-  CHECK(contains(message_of({{"checkpoint", {{"keep", 0}}}}), "checkpoint.keep"));
-  CHECK(contains(message_of({{"model", {{"variance", "learnt"}}}}), "did you mean 'learned'"));
-  CHECK(contains(message_of({{"train", {{"batch", "many"}}}}), "expected a whole number"));
+      says(config_refusal({{"train", {{"batch", 0}}}}), "train.batch: expected 1 or more, got 0"));
+  CHECK(says(config_refusal({{"train", {{"batch", 4}, {"accumulate", 8}}}}), "train.accumulate"));
+  CHECK(says(config_refusal({{"train", {{"learning_rate", -1.0}}}}), "train.learning_rate"));
+  CHECK(says(config_refusal({{"train", {{"decay", "linnear"}}}}), "did you mean 'linear'"));
+  CHECK(says(config_refusal({{"train", {{"ema", {0.9, 1.0}}}}}), "train.ema"));
+  CHECK(says(config_refusal({{"train", {{"draw", "loss-aware"}, {"by_weight", true}}}}),
+             "train.by_weight"));
+  CHECK(says(config_refusal({{"sample", {{"guidance", 2}}}}), "data.conditional=true"));
+  CHECK(says(config_refusal({{"checkpoint", {{"keep", 0}}}}), "checkpoint.keep"));
+  CHECK(says(config_refusal({{"model", {{"variance", "learnt"}}}}), "did you mean 'learned'"));
+  CHECK(says(config_refusal({{"train", {{"batch", "many"}}}}), "expected a whole number"));
 }
 
 TEST_CASE("--set writes into tables and reads numbers, texts and lists") {
@@ -120,10 +120,10 @@ TEST_CASE("averages begin when told and warm up by the power asked for, up to th
 }
 
 TEST_CASE("impossible decays and averages are refused with their name") {
-  CHECK(contains(message_of({{"train", {{"decay", "step"}}}}), "train.decay"));
-  CHECK(contains(message_of({{"train", {{"decay_to", 2}}}}), "train.decay_to"));
-  CHECK(contains(message_of({{"train", {{"decay_power", 0}}}}), "train.decay_power"));
-  CHECK(contains(message_of({{"train", {{"decay_cycles", 0}}}}), "train.decay_cycles"));
-  CHECK(contains(message_of({{"train", {{"ema_power", -1}}}}), "train.ema_power"));
-  CHECK(contains(message_of({{"train", {{"ema_after", -1}}}}), "train.ema_after"));
+  CHECK(says(config_refusal({{"train", {{"decay", "step"}}}}), "train.decay"));
+  CHECK(says(config_refusal({{"train", {{"decay_to", 2}}}}), "train.decay_to"));
+  CHECK(says(config_refusal({{"train", {{"decay_power", 0}}}}), "train.decay_power"));
+  CHECK(says(config_refusal({{"train", {{"decay_cycles", 0}}}}), "train.decay_cycles"));
+  CHECK(says(config_refusal({{"train", {{"ema_power", -1}}}}), "train.ema_power"));
+  CHECK(says(config_refusal({{"train", {{"ema_after", -1}}}}), "train.ema_after"));
 }

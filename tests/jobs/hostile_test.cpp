@@ -49,11 +49,11 @@ std::string tampered(const Scratch& folder, const std::function<void(Json&, Tens
 }
 
 void check_not_loaded(const std::string& path, const std::string& fault) {
-  const std::string message = error_of([&] { load_model(path, builtin()); });
+  const std::string message = refusal([&] { load_model(path, builtin()); });
   CAPTURE(fault);
   CAPTURE(message);
-  CHECK(contains(message, fault));
-  CHECK_FALSE(contains(message, "\n"));
+  CHECK(says(message, fault));
+  CHECK_FALSE(says(message, "\n"));
 }
 
 }  // namespace
@@ -84,11 +84,11 @@ TEST_CASE("a recipe of the wrong types or of impossible numbers is refused by it
   const Scratch folder;
   const auto refuse = [&](const std::string& toml, const std::string& fault) {
     put(folder / "a.toml", toml);
-    const std::string message = error_of([&] { make_config(read_recipe(folder / "a.toml")); });
+    const std::string message = refusal([&] { make_config(read_recipe(folder / "a.toml")); });
     CAPTURE(message);
     CAPTURE(fault);
-    CHECK(contains(message, fault));
-    CHECK_FALSE(contains(message, "\n"));
+    CHECK(says(message, fault));
+    CHECK_FALSE(says(message, "\n"));
   };
   refuse("train = 3", "train: expected a table");
   refuse("model = 'unet'", "'network' must be a text");
@@ -113,7 +113,7 @@ TEST_CASE("--set with a value nested without end is a text of no use, not a cras
   Json config = Json::object();
   set_option(config, "model.width=" + std::string(100000, '['));
   CHECK(config["model"]["width"].is_string());
-  CHECK(contains(error_of([&] { set_option(config, std::string(100000, '.') + "=1"); }), "empty"));
+  CHECK(says(refusal([&] { set_option(config, std::string(100000, '.') + "=1"); }), "empty"));
 }
 
 TEST_CASE("files that are no checkpoint are refused, each with its reason") {
@@ -225,7 +225,7 @@ TEST_CASE("the tensors of a checkpoint are those of its configuration or it is r
          [](TensorFile& file) { file.metadata["format"] = "tweedie checkpoint 999"; });
   const std::string path = tampered(folder, [](Json&, TensorFile&) {});
   CHECK_NOTHROW(load_model(path, builtin()));
-  CHECK(contains(error_of([&] { load_model(path, builtin(), "ema.0.5"); }), "it has raw, ema.0.9"));
+  CHECK(says(refusal([&] { load_model(path, builtin(), "ema.0.5"); }), "it has raw, ema.0.9"));
 }
 
 TEST_CASE("a run is not resumed from a state that cannot be") {
@@ -243,7 +243,7 @@ TEST_CASE("a run is not resumed from a state that cannot be") {
     std::filesystem::rename(
         tampered(scratch, [&](Json& body, TensorFile&) { body["state"][key] = value; }),
         checkpoint_path(scratch / "run", 1));
-    CHECK(contains(error_of([&] { train_to(scratch / "run", config, true); }), fault));
+    CHECK(says(refusal([&] { train_to(scratch / "run", config, true); }), fault));
   }
 }
 

@@ -75,7 +75,7 @@ TEST_CASE("Frechet distances of feature files need no samples and enough example
   CHECK(found["frechet"]["samples"] == 3000);
   CHECK_FALSE(found.contains("mmd"));
   request.features = scratch / "few.npy";
-  CHECK(error_of([&] { measure(request, builtin()); }).find("--any-size") != std::string::npos);
+  CHECK(says(refusal([&] { measure(request, builtin()); }), "--any-size"));
   request.any_size = true;
   CHECK(measure(request, builtin())["frechet"]["samples"] == 100);
 }
@@ -84,22 +84,22 @@ TEST_CASE("metrics refuse what cannot be compared and say what to do") {
   const Scratch scratch;
   write_npy(scratch / "wide.npy", at::zeros({10, 3}));
   write_npy(scratch / "good.npy", split_of("test"));
-  const auto says = [](const MeasureRequest& request, const std::string& words) {
-    const std::string message = error_of([&] { measure(request, builtin()); });
+  const auto check_says = [](const MeasureRequest& request, const std::string& words) {
+    const std::string message = refusal([&] { measure(request, builtin()); });
     CAPTURE(message);
-    CHECK(message.find(words) != std::string::npos);
+    CHECK(says(message, words));
   };
-  says({}, "nothing to compare");
-  says(request_for(scratch / "wide.npy"), "holds examples of shape [10, 3]");
-  says(request_for(scratch / "none.npy"), "none.npy");
-  says(request_for(scratch / "samples.txt"), ".npy or .safetensors");
+  check_says({}, "nothing to compare");
+  check_says(request_for(scratch / "wide.npy"), "holds examples of shape [10, 3]");
+  check_says(request_for(scratch / "none.npy"), "none.npy");
+  check_says(request_for(scratch / "samples.txt"), ".npy or .safetensors");
   MeasureRequest request = request_for(scratch / "good.npy");
   request.metrics = {"mdm"};
-  says(request, "did you mean 'mmd'");
+  check_says(request, "did you mean 'mmd'");
   request = request_for(scratch / "good.npy");
   request.features = "a.npy";
-  says(request, "given together");
+  check_says(request, "given together");
   request = request_for(scratch / "good.npy");
   request.data = "";
-  says(request, "both SAMPLES and --data");
+  check_says(request, "both SAMPLES and --data");
 }

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "tests/model/line.h"
+#include "tests/refusal.h"
 #include "tweedie/base/error.h"
 #include "tweedie/model/ode.h"
 
@@ -141,9 +142,6 @@ TEST_CASE("the advice follows the weights' variance") {
   const auto advice = [](double spread, Variance variance) {
     const double s = std::sqrt(spread);
     return ais_advice(ais_estimate(at::tensor({s, -s}, f64()).view({1, 2})), 2, variance);
-  };
-  const auto says = [](const std::string& text, const char* part) {
-    return text.find(part) != std::string::npos;
   };
   CHECK(says(advice(0.01, Variance::large), "one path is enough"));
   CHECK(says(advice(0.5, Variance::large), "more paths tighten"));

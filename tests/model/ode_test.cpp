@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "tests/model/mixture.h"
+#include "tests/refusal.h"
 #include "tweedie/base/error.h"
 #include "tweedie/process/parameterisation.h"
 
@@ -59,19 +60,6 @@ double kolmogorov_smirnov(const Tensor& values) {
   const Tensor rank = at::arange(sorted.numel(), f64());
   return std::max(((rank + 1) / n - cdf).max().item<double>(),
                   (cdf - rank / n).max().item<double>());
-}
-
-std::string message_of(const std::function<void()>& act) {
-  try {
-    act();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
-
-bool says(const std::string& message, const std::string& part) {
-  return message.find(part) != std::string::npos;
 }
 
 }  // namespace
@@ -251,19 +239,82 @@ TEST_CASE("a network in float32 gives log p to its own precision, and its weight
   CHECK_FALSE(network->weight.grad().defined());
 }
 
+TEST_CASE("an empty batch is said to be one") {
+  const Tensor none = at::zeros({0, 2}, f64());
+  for (const auto& act : std::vector<std::function<void()>>{
+           [&] { ode_log_prob(mixture_denoiser, edm(), none, {}, at_tolerance(1e-3)); },
+           [&] { ode_encode(mixture_denoiser, edm(), none, {}, at_tolerance(1e-3)); }})
+    CHECK(says(refusal(act), "at least one, got shape [0, 2]"));
+}
+
+TEST_CASE("a partial log p leaves out the examples that use up their evaluations and names them") {
+  const Tensor x = mixture_points(30);
+  OdeOptions options = at_tolerance(1e-6);
+  options.moments = {at::zeros({2}, f64()), at::ones({2}, f64())};
+  const LogProb full = ode_log_prob(mixture_denoiser, edm(0.01, 80), x, {}, options);
+  CHECK(full.unfinished.empty());
+  options.max_evaluations = full.evaluations.median().item<int64_t>();
+  const Tensor over = full.evaluations > options.max_evaluations;
+  const int64_t missing = over.sum().item<int64_t>();
+  REQUIRE(missing > 0);
+  const std::string whole =
+      refusal([&] { ode_log_prob(mixture_denoiser, edm(0.01, 80), x, {}, options); });
+  CHECK(says(whole, std::to_string(missing) + " of 30 examples did not reach the end"));
+
+  options.partial = true;
+  const LogProb got = ode_log_prob(mixture_denoiser, edm(0.01, 80), x, {}, options);
+  for (const Tensor& values : {got.nats, got.per_probe.select(1, 0), got.probe_error,
+                               got.prior_mismatch, got.latent.select(1, 1)})
+    CHECK(at::equal(values.isnan(), over));
+  CHECK(at::equal(got.nats.masked_select(~over), full.nats.masked_select(~over)));
+  CHECK(got.evaluations.max().item<int64_t>() <= options.max_evaluations);
+  std::vector<int64_t> named;
+  for (const auto& [example, reached] : got.unfinished) {
+    named.push_back(example);
+    CHECK(reached.t > 0.01);
+    CHECK(reached.t < 80);
+  }
+  CHECK(at::equal(at::tensor(named, at::kLong), over.nonzero().flatten()));
+  CHECK_THROWS_AS(ode_encode(mixture_denoiser, edm(0.01, 80), x, {}, options), Error);
+  options.max_evaluations = 20;
+  CHECK_THROWS_AS(ode_decode(mixture_denoiser, edm(0.01, 80), x, {}, options), Error);
+  const DecodedLogProb back = ode_decode_log_prob(mixture_denoiser, edm(0.01, 80), x, {}, options);
+  CHECK(back.log_prob.unfinished.size() == 30);
+  CHECK(back.x.isnan().all().item<bool>());
+  CHECK(back.log_prob.nats.isnan().all().item<bool>());
+}
+
+TEST_CASE("a rougher solve that does not reach the end leaves the numerical error unknown") {
+  const Tensor x = mixture_points(1);
+  OdeOptions options = at_tolerance(1e-5);
+  options.max_evaluations = 200;
+  const LogProb once = ode_log_prob(mixture_denoiser, vp_linear(), x, {}, options);
+  int64_t left = once.evaluations[0].item<int64_t>();  // of the first solve; then it is hopeless
+  const Denoiser tiring = [&left](const Tensor& x_t, Levels levels, const Condition& condition) {
+    Prediction out = mixture_denoiser(x_t, levels, condition);
+    if (left-- <= 0) out.x0 = out.x0 + 1e3 * std::sin(1e5 * levels[0].t);
+    return out;
+  };
+  options.numerical_error = true;
+  const LogProb got = ode_log_prob(tiring, vp_linear(), x, {}, options);
+  CHECK(at::equal(got.nats, once.nats));
+  CHECK(got.unfinished.empty());
+  CHECK(got.numerical_error.isnan().all().item<bool>());
+}
+
 TEST_CASE("what cannot be solved is an error that says why and what to do") {
   const Tensor x = mixture_points(4);
   OdeOptions few = at_tolerance(1e-8);
   few.max_evaluations = 60;
   const std::string spent =
-      message_of([&] { ode_log_prob(mixture_denoiser, vp_linear(), x, {}, few); });
+      refusal([&] { ode_log_prob(mixture_denoiser, vp_linear(), x, {}, few); });
   CHECK(says(spent, "4 of 4 examples did not reach the end within 60 evaluations"));
   CHECK(says(spent, "stopped at t = "));
 
   OdeOptions small = at_tolerance(1e-5);
   small.exact_limit = 1;
   const std::string large =
-      message_of([&] { ode_log_prob(mixture_denoiser, vp_linear(), x, {}, small); });
+      refusal([&] { ode_log_prob(mixture_denoiser, vp_linear(), x, {}, small); });
   CHECK(says(large, "exact divergence of 2 dimensions"));
   CHECK(says(large, "rademacher"));
 
@@ -273,7 +324,7 @@ TEST_CASE("what cannot be solved is an error that says why and what to do") {
     return Prediction{exact_x0(x_t, levels) * far, {}};
   };
   const std::string bad =
-      message_of([&] { ode_log_prob(broken, vp_linear(), x, {}, at_tolerance(1e-5)); });
+      refusal([&] { ode_log_prob(broken, vp_linear(), x, {}, at_tolerance(1e-5)); });
   CHECK(says(bad, "of the batch is not finite at t = 0.3"));
   CHECK(says(bad, "sigma 0."));
 }

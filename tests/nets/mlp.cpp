@@ -26,7 +26,7 @@ std::shared_ptr<Network> mlp(int64_t dims, const Json& more = Json::object()) {
 }
 
 std::string mlp_refusal(const Json& more) {
-  return error_of([&] { make_mlp(mlp_options(2, more)); });
+  return refusal([&] { make_mlp(mlp_options(2, more)); });
 }
 
 }  // namespace
@@ -64,12 +64,12 @@ TEST_CASE("an MLP refuses classes that do not exist") {
 }
 
 TEST_CASE("impossible MLPs are refused, each with its reason") {
-  CHECK(contains(mlp_refusal({{"sample_shape", {1, 28, 28}}}), "model.network=unet"));
-  CHECK(contains(mlp_refusal({{"width", 0}}), "model.width"));
-  CHECK(contains(mlp_refusal({{"blocks", 0}}), "model.blocks"));
-  CHECK(contains(mlp_refusal({{"time_channels", 1}}), "model.time_channels"));
-  CHECK(contains(mlp_refusal({{"fourier_features", {99}}}), "fourier_features"));
-  CHECK(contains(mlp_refusal({{"widht", 3}}), "did you mean 'width'"));
+  CHECK(says(mlp_refusal({{"sample_shape", {1, 28, 28}}}), "model.network=unet"));
+  CHECK(says(mlp_refusal({{"width", 0}}), "model.width"));
+  CHECK(says(mlp_refusal({{"blocks", 0}}), "model.blocks"));
+  CHECK(says(mlp_refusal({{"time_channels", 1}}), "model.time_channels"));
+  CHECK(says(mlp_refusal({{"fourier_features", {99}}}), "fourier_features"));
+  CHECK(says(mlp_refusal({{"widht", 3}}), "did you mean 'width'"));
 }
 
 TEST_CASE("the features of a label are its cosines and sines at falling frequencies") {

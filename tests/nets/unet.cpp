@@ -20,8 +20,8 @@ std::set<std::string> parameter_names(const Network& network) {
 }
 
 /// The message of the Error that these options give; empty if they give none.
-std::string refusal(const Json& more, const std::vector<int64_t>& shape = kShape) {
-  return error_of([&] { make_unet(unet_options(shape, more)); });
+std::string unet_refusal(const Json& more, const std::vector<int64_t>& shape = kShape) {
+  return refusal([&] { make_unet(unet_options(shape, more)); });
 }
 
 }  // namespace
@@ -88,8 +88,8 @@ TEST_CASE("the output and every residual branch start at zero, and nothing else 
     CAPTURE(parameter.key());
     const std::string name = "." + parameter.key();
     const bool branch =
-        contains(name, ".conv2.") || contains(name, ".to_out.0.") || contains(name, ".conv_out.");
-    const bool norm_bias = contains(name, "norm") && name.ends_with(".bias");
+        says(name, ".conv2.") || says(name, ".to_out.0.") || says(name, ".conv_out.");
+    const bool norm_bias = says(name, "norm") && name.ends_with(".bias");
     CHECK((parameter.value().abs().max().item<float>() == 0) == (branch || norm_bias));
   }
   CHECK(output(*network, kShape).abs().max().item<float>() == 0);
@@ -222,33 +222,33 @@ TEST_CASE("with every pixel's attention equal, attention is the mean of the valu
 }
 
 TEST_CASE("impossible U-Nets are refused, each with its reason") {
-  CHECK(contains(refusal({}, {2}), "model.network=mlp"));
-  CHECK(contains(refusal({{"channels", 0}}), "model.channels"));
-  CHECK(contains(refusal({{"channels", -8}}), "model.channels"));
-  CHECK(contains(refusal({{"channels", 6}}), "6 channels cannot be divided into norm_num_groups"));
-  CHECK(contains(refusal({{"norm_num_groups", 0}}), "norm_num_groups = 0"));
-  CHECK(contains(refusal({{"norm_num_groups", -4}}), "norm_num_groups = -4"));
-  CHECK(contains(refusal({{"attention_head_dim", 7}}), "cannot be divided into heads of 7"));
-  CHECK(contains(refusal({{"attention_head_dim", -2}}), "attention_head_dim"));
-  CHECK(contains(refusal({{"multipliers", Json::array()}}), "at least one stage"));
-  CHECK(contains(refusal({{"multipliers", {1, 0}}}), "model.multipliers"));
-  CHECK(contains(refusal({{"multipliers", {1, 1, 1, 1, 1, 1}}}), "6 stages halve"));
-  CHECK(contains(refusal({{"multipliers", std::vector<int64_t>(100, 1)}}), "100 stages halve"));
-  CHECK(contains(refusal({{"layers_per_block", 0}}), "layers_per_block"));
-  CHECK(contains(refusal({{"dropout", 1.0}}), "dropout"));
-  CHECK(contains(refusal({{"dropout", -0.1}}), "dropout"));
-  CHECK(contains(refusal({{"norm_eps", 0.0}}), "norm_eps"));
-  CHECK(contains(refusal({{"resnet_time_scale_shift", "shift"}}), "scale_shift"));
-  CHECK(contains(refusal({{"downsample_padding", 2}}), "downsample_padding"));
-  CHECK(contains(refusal({{"fourier_features", {99}}}), "fourier_features"));
-  CHECK(contains(refusal({{"chanels", 8}}), "did you mean 'channels'"));
-  CHECK(contains(refusal({{"channels", 1e3}}), "a whole number"));
+  CHECK(says(unet_refusal({}, {2}), "model.network=mlp"));
+  CHECK(says(unet_refusal({{"channels", 0}}), "model.channels"));
+  CHECK(says(unet_refusal({{"channels", -8}}), "model.channels"));
+  CHECK(says(unet_refusal({{"channels", 6}}), "6 channels cannot be divided into norm_num_groups"));
+  CHECK(says(unet_refusal({{"norm_num_groups", 0}}), "norm_num_groups = 0"));
+  CHECK(says(unet_refusal({{"norm_num_groups", -4}}), "norm_num_groups = -4"));
+  CHECK(says(unet_refusal({{"attention_head_dim", 7}}), "cannot be divided into heads of 7"));
+  CHECK(says(unet_refusal({{"attention_head_dim", -2}}), "attention_head_dim"));
+  CHECK(says(unet_refusal({{"multipliers", Json::array()}}), "at least one stage"));
+  CHECK(says(unet_refusal({{"multipliers", {1, 0}}}), "model.multipliers"));
+  CHECK(says(unet_refusal({{"multipliers", {1, 1, 1, 1, 1, 1}}}), "6 stages halve"));
+  CHECK(says(unet_refusal({{"multipliers", std::vector<int64_t>(100, 1)}}), "100 stages halve"));
+  CHECK(says(unet_refusal({{"layers_per_block", 0}}), "layers_per_block"));
+  CHECK(says(unet_refusal({{"dropout", 1.0}}), "dropout"));
+  CHECK(says(unet_refusal({{"dropout", -0.1}}), "dropout"));
+  CHECK(says(unet_refusal({{"norm_eps", 0.0}}), "norm_eps"));
+  CHECK(says(unet_refusal({{"resnet_time_scale_shift", "shift"}}), "scale_shift"));
+  CHECK(says(unet_refusal({{"downsample_padding", 2}}), "downsample_padding"));
+  CHECK(says(unet_refusal({{"fourier_features", {99}}}), "fourier_features"));
+  CHECK(says(unet_refusal({{"chanels", 8}}), "did you mean 'channels'"));
+  CHECK(says(unet_refusal({{"channels", 1e3}}), "a whole number"));
 }
 
 TEST_CASE("as many stages as the smaller side can be halved are allowed, and no more") {
-  CHECK(refusal({{"multipliers", {1, 1, 1, 1}}}, {1, 8, 8}).empty());
-  CHECK_FALSE(refusal({{"multipliers", {1, 1, 1, 1, 1}}}, {1, 8, 8}).empty());
-  CHECK_FALSE(refusal({{"multipliers", {1, 1, 1, 1}}}, {1, 8, 3}).empty());
+  CHECK(unet_refusal({{"multipliers", {1, 1, 1, 1}}}, {1, 8, 8}).empty());
+  CHECK_FALSE(unet_refusal({{"multipliers", {1, 1, 1, 1, 1}}}, {1, 8, 8}).empty());
+  CHECK_FALSE(unet_refusal({{"multipliers", {1, 1, 1, 1}}}, {1, 8, 3}).empty());
   const auto network = unet({1, 8, 8}, {{"multipliers", {1, 1, 1, 1}}});
   CHECK(output(*network, {1, 8, 8}).sizes() == at::IntArrayRef({2, 1, 8, 8}));
 }

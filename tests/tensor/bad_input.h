@@ -9,30 +9,19 @@
 
 #include <doctest/doctest.h>
 
-#include "tweedie/base/error.h"
+#include "tests/refusal.h"
 
-/// The message of the Error that `run` throws; empty if it throws none.
-inline std::string error_of(const std::function<void()>& run) {
-  try {
-    run();
-  } catch (const tweedie::Error& error) {
-    return error.what();
-  }
-  return "";
-}
-
-inline bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
+using tweedie::testing::refusal;
+using tweedie::testing::says;
 
 /// The error's message has one line, names the file and says `part`.
 inline void check_refused(const std::string& path, const std::string& part,
                           const std::function<void()>& run) {
-  const std::string message = error_of(run);
+  const std::string message = refusal(run);
   CAPTURE(message);
-  CHECK(contains(message, path));
-  CHECK(contains(message, part));
-  CHECK_FALSE(contains(message, "\n"));
+  CHECK(says(message, path));
+  CHECK(says(message, part));
+  CHECK_FALSE(says(message, "\n"));
 }
 
 inline void put(const std::string& path, const std::string& bytes) {
@@ -57,7 +46,7 @@ inline int damage(const std::string& bytes, const std::string& path, int count,
       damaged[random() % damaged.size()] = static_cast<char>(random());
     if (random() % 4 == 0) damaged.resize(random() % damaged.size());
     put(path, damaged);
-    refused += !error_of(read).empty();
+    refused += !refusal(read).empty();
   }
   return refused;
 }

@@ -89,7 +89,7 @@ TEST_CASE("places that cannot be written to are refused") {
                 [&] { write_file_atomically(folder / "none/a", "x"); });
   // Renaming over a device would destroy it.
   check_refused("/dev/null", "not a plain file", [] { write_file_atomically("/dev/null", "x"); });
-  CHECK(contains(error_of([] { write_file_atomically("", "x"); }), "without a name"));
+  CHECK(says(refusal([] { write_file_atomically("", "x"); }), "without a name"));
   if (geteuid() != 0) {  // root may write anywhere
     chmod((folder / "sub").c_str(), 0500);
     check_refused(folder / "sub/a", "Permission denied",
@@ -113,5 +113,5 @@ TEST_CASE("a file that is missing, a folder or too large is not read") {
   put(folder / "a", "12345");
   CHECK(read_file(folder / "a", 5) == "12345");
   check_refused(folder / "a", "at most 4", [&] { read_file(folder / "a", 4); });
-  CHECK(contains(error_of([] { read_file("/dev/zero", 1000); }), "more than 1000"));
+  CHECK(says(refusal([] { read_file("/dev/zero", 1000); }), "more than 1000"));
 }

@@ -166,16 +166,15 @@ TEST_CASE("random damage to an image gives a picture or an error") {
 TEST_CASE("pixels and texts that no PNG can hold are refused") {
   const Scratch folder;
   const auto write = [&](const at::Tensor& pixels, const TextChunks& texts = {}) {
-    return error_of([&] { write_png(folder / "a.png", pixels, texts); });
+    return refusal([&] { write_png(folder / "a.png", pixels, texts); });
   };
-  CHECK(contains(write(at::zeros({5, 2, 2}, at::kByte)), "C = 1..4"));
-  CHECK(contains(write(at::zeros({1, 2, 2})), "uint8"));
-  CHECK(contains(write(at::zeros({1, 0, 2}, at::kByte)), "uint8"));
-  CHECK(contains(write(ramp(1, 2, 2), {{"", "x"}}), "text chunk"));
-  CHECK(contains(write(ramp(1, 2, 2), {{std::string(80, 'k'), "x"}}), "text chunk"));
-  CHECK(contains(write(ramp(1, 2, 2), {{"k", std::string("a\0b", 3)}}), "text chunk"));
-  CHECK(contains(error_of([&] { write_png(folder / "none/a.png", ramp(1, 2, 2)); }),
-                 "does not exist"));
+  CHECK(says(write(at::zeros({5, 2, 2}, at::kByte)), "C = 1..4"));
+  CHECK(says(write(at::zeros({1, 2, 2})), "uint8"));
+  CHECK(says(write(at::zeros({1, 0, 2}, at::kByte)), "uint8"));
+  CHECK(says(write(ramp(1, 2, 2), {{"", "x"}}), "text chunk"));
+  CHECK(says(write(ramp(1, 2, 2), {{std::string(80, 'k'), "x"}}), "text chunk"));
+  CHECK(says(write(ramp(1, 2, 2), {{"k", std::string("a\0b", 3)}}), "text chunk"));
+  CHECK(says(refusal([&] { write_png(folder / "none/a.png", ramp(1, 2, 2)); }), "does not exist"));
   CHECK(get(folder / "a.png").empty());
 }
 
@@ -204,13 +203,13 @@ TEST_CASE("an animation of many colours keeps each near its own") {
 TEST_CASE("frames that no animation can hold are refused") {
   const Scratch folder;
   const auto write = [&](const std::vector<at::Tensor>& frames, double seconds) {
-    return error_of([&] { write_gif(folder / "a.gif", frames, seconds); });
+    return refusal([&] { write_gif(folder / "a.gif", frames, seconds); });
   };
-  CHECK(contains(write({}, 0.1), "at least one frame"));
-  CHECK(contains(write({ramp(2, 3, 3)}, 0.1), "C = 1 or 3"));
-  CHECK(contains(write({ramp(1, 3, 3), ramp(1, 3, 4)}, 0.1), "differ in shape"));
-  CHECK(contains(write({ramp(1, 3, 3)}, 0), "0.01 to 655"));
-  CHECK(contains(write({ramp(1, 3, 3)}, NAN), "0.01 to 655"));
+  CHECK(says(write({}, 0.1), "at least one frame"));
+  CHECK(says(write({ramp(2, 3, 3)}, 0.1), "C = 1 or 3"));
+  CHECK(says(write({ramp(1, 3, 3), ramp(1, 3, 4)}, 0.1), "differ in shape"));
+  CHECK(says(write({ramp(1, 3, 3)}, 0), "0.01 to 655"));
+  CHECK(says(write({ramp(1, 3, 3)}, NAN), "0.01 to 655"));
 }
 
 TEST_CASE("to_pixels inverts 2k/(levels-1) - 1 and clamps the rest") {
@@ -221,7 +220,7 @@ TEST_CASE("to_pixels inverts 2k/(levels-1) - 1 and clamps the rest") {
   }
   const at::Tensor odd = at::tensor({-7.0, 7.0, double{INFINITY}, -double{INFINITY}, double{NAN}});
   CHECK(at::equal(to_pixels(odd), at::tensor({0, 255, 255, 0, 0}, at::kByte)));
-  CHECK(contains(error_of([] { to_pixels(at::zeros({1}), 17); }), "256 or 65536"));
+  CHECK(says(refusal([] { to_pixels(at::zeros({1}), 17); }), "256 or 65536"));
 }
 
 TEST_CASE("tiles stand in rows, enlarged, with white between them") {
@@ -235,6 +234,6 @@ TEST_CASE("tiles stand in rows, enlarged, with white between them") {
                                          at::kByte)
                                   .view({1, 5, 5});
   CHECK(at::equal(picture, expected));
-  CHECK(contains(error_of([] { tile_images(at::zeros({0, 1, 2, 2}), 2); }), "expected images"));
-  CHECK(contains(error_of([] { tile_images(at::zeros({1, 1, 2, 2}), 0); }), "columns >= 1"));
+  CHECK(says(refusal([] { tile_images(at::zeros({0, 1, 2, 2}), 2); }), "expected images"));
+  CHECK(says(refusal([] { tile_images(at::zeros({1, 1, 2, 2}), 0); }), "columns >= 1"));
 }

@@ -198,17 +198,17 @@ TEST_CASE("a truth value that is neither 0 nor 1 is refused") {
 TEST_CASE("what has no name in the format is not written") {
   const Scratch folder;
   const auto write = [&](TensorFile file) {
-    return error_of([&] { write_safetensors(folder / "a", file); });
+    return refusal([&] { write_safetensors(folder / "a", file); });
   };
-  CHECK(contains(write({{{"x", at::zeros({1}, at::kComplexFloat)}}, {}}), "has no name"));
-  CHECK(contains(write({{{"x", at::Tensor()}}, {}}), "strided"));
-  CHECK(contains(write({{{"__metadata__", at::zeros({1})}}, {}}), "the format's own"));
-  CHECK(contains(write({{{"\xff", at::zeros({1})}}, {}}), "not UTF-8"));
-  CHECK(contains(write({{}, {{"k", "\xff"}}}), "not UTF-8"));
-  CHECK(contains(error_of([&] {
-                   write_checked_safetensors(folder / "a", {{}, {{"crc32", ""}}});
-                 }),
-                 "checksums"));
+  CHECK(says(write({{{"x", at::zeros({1}, at::kComplexFloat)}}, {}}), "has no name"));
+  CHECK(says(write({{{"x", at::Tensor()}}, {}}), "strided"));
+  CHECK(says(write({{{"__metadata__", at::zeros({1})}}, {}}), "the format's own"));
+  CHECK(says(write({{{"\xff", at::zeros({1})}}, {}}), "not UTF-8"));
+  CHECK(says(write({{}, {{"k", "\xff"}}}), "not UTF-8"));
+  CHECK(says(refusal([&] {
+               write_checked_safetensors(folder / "a", {{}, {{"crc32", ""}}});
+             }),
+             "checksums"));
   CHECK(get(folder / "a").empty());
 }
 
@@ -222,7 +222,7 @@ TEST_CASE("a checked file with a wrong bit in any of its bytes is refused") {
     std::string damaged = bytes;
     damaged[i] = static_cast<char>(damaged[i] ^ (1 << (i % 8)));
     put(folder / "a", damaged);
-    accepted += error_of([&] { read_checked_safetensors(folder / "a"); }).empty();
+    accepted += refusal([&] { read_checked_safetensors(folder / "a"); }).empty();
   }
   CHECK(accepted == 0);
 }

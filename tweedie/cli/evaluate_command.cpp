@@ -60,30 +60,26 @@ void read_dequantisation(const std::string& text, EvaluateRequest& request) {
         "--dequantisation: expected a number of draws, uniform or none, got '", text, "'");
 }
 
-/// Minus log p of each example: NumPy rows (index, nats), or CSV with its standard error where that
-/// is known.
+/// A comma, and the number if it is one.
+std::string cell(const char* format, double value) {
+  char text[40] = ",";
+  if (std::isfinite(value)) std::snprintf(text, sizeof text, format, value);
+  return text;
+}
+
+/// Minus log p of each example with its standard error: rows of NumPy or CSV.  What is not known is
+/// NaN or empty.
 void write_per_example(const std::string& path, const Evaluation& evaluation) {
   const ExampleTable& table = evaluation.table;
-  const Tensor nats = table.column("nats");
+  const Tensor nats = table.column("nats"), error = error_of_examples(table);
   if (path.ends_with(".npy")) {
     const Tensor index = at::tensor(table.index, at::kDouble);
-    return write_npy(path, at::stack({index, nats}, 1));
+    return write_npy(path, at::stack({index, nats, error}, 1));
   }
-  const Tensor error = error_of_examples(table);
   std::string text = "index,nats,nats_standard_error\n";
-  for (int64_t i = 0; i < nats.size(0); ++i) {
-    char line[96];
-    const double e = error[i].item<double>();
-    std::snprintf(line, sizeof line, "%lld,%.17g,",
-                  static_cast<long long>(table.index[static_cast<size_t>(i)]),
-                  nats[i].item<double>());
-    text += line;
-    if (std::isfinite(e)) {
-      std::snprintf(line, sizeof line, "%.6g", e);
-      text += line;
-    }
-    text += "\n";
-  }
+  for (int64_t i = 0; i < nats.size(0); ++i)
+    text += std::to_string(table.index[static_cast<size_t>(i)]) +
+            cell(",%.17g", nats[i].item<double>()) + cell(",%.6g", error[i].item<double>()) + "\n";
   write_file_atomically(path, text);
 }
 
@@ -101,6 +97,14 @@ void report(const EvaluateOptions& options, const Evaluation& evaluation, Json r
   if (!options.per_example.empty()) write_per_example(options.per_example, evaluation);
   if (!options.plot.empty()) write_plot(options.plot, evaluation, std::move(record));
   for (const std::string& line : lines_of(evaluation)) say_result(options.json, line);
+}
+
+/// 0; of a partial result 1, with why on standard error.
+int status_of(const Evaluation& evaluation) {
+  const std::string warning = warning_of(evaluation);
+  if (warning.empty()) return 0;
+  std::fprintf(stderr, "tweedie: %s\n", warning.c_str());
+  return 1;
 }
 
 int run_merge(const EvaluateOptions& options) {
@@ -121,8 +125,9 @@ int run_merge(const EvaluateOptions& options) {
             "' is ", parts[i].value(name, Json()).dump(), ", that of ", options.merge[0], " is ",
             record[name].dump());
   }
-  report(options, merge_evaluations(parts, options.merge), record);
-  return 0;
+  const Evaluation merged = merge_evaluations(parts, options.merge);
+  report(options, merged, record);
+  return status_of(merged);
 }
 
 Evaluation evaluate(const std::string& method, const Model& model, const Dataset& data,
@@ -175,7 +180,7 @@ int run_evaluate(EvaluateOptions& options, const Registry& registry) {
   record["split"] = options.split;
   record["limit"] = request.limit;
   report(options, result, record);
-  return 0;
+  return status_of(result);
 }
 
 struct BaselinesOptions {
@@ -221,7 +226,8 @@ void add_flow_options(CLI::App& command, EvaluateOptions& options) {
       ->check(CLI::PositiveNumber);
   command
       .add_option("--max-evaluations", request.max_evaluations,
-                  "ode: of the network, for each example and solve")
+                  "ode: of the network, for each example and solve; the result leaves out the "
+                  "examples that need more, and the exit status is 1")
       ->check(CLI::PositiveNumber);
   command.add_option("--probes", request.probes, "ode: random probes of the divergence")
       ->check(CLI::PositiveNumber);
@@ -268,13 +274,16 @@ void add_evaluate(CLI::App& app, Cli& cli) {
   command->add_option("--variance", request.variance,
                       "small, large, learned or analytic; default: the model's own, for ais never "
                       "small");
-  command->add_option("--paths", request.paths, "ais: paths for each example")
+  command
+      ->add_option("--paths", request.paths,
+                   "for each example; ais: paths (default 8); vlb: draws of the noise (default 1)")
       ->check(CLI::PositiveNumber);
   add_flow_options(*command, *options);
   command->add_option("--compat", request.compat,
                       "conventions of a peer: score_sde, k-diffusion or improved-diffusion");
   command->add_option("--per-example", options->per_example,
-                      "file for minus log p of each example in nats: .npy or .csv");
+                      "file for minus log p of each example in nats and its standard error: .npy "
+                      "or .csv");
   command->add_option("--plot", options->plot,
                       "picture of what the value is made of, .svg or .png; by ode and exact the "
                       "first 16 examples are solved at coarser tolerances for it");

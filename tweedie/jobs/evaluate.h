@@ -17,10 +17,10 @@ struct EvaluateRequest {
   std::string variance = {};  // empty: the model's own; for ais never `small` unless asked for
   X0Variance x0_variance = {};  // for the variance `analytic`: see measured_x0_variance
 
-  int64_t paths = 8;  // of ais, for each example
+  int64_t paths = 0;  // of ais, for each example (0: 8); draws of the bound's noise (0: 1)
 
-  double rtol = 1e-5, atol = 1e-5;  // of the flow
-  int64_t max_evaluations = 10000;
+  double rtol = 1e-5, atol = 1e-5;        // of the flow
+  int64_t max_evaluations = 10000;        // an example that needs more is left out of the result
   std::string divergence = "rademacher";  // or gaussian, exact
   int64_t probes = 1;
   int64_t exact_limit = 64;  // dimensions up to which `exact` is not refused
@@ -37,13 +37,15 @@ struct EvaluateRequest {
 };
 
 /// Means over the examples, and standard errors of the means.  bits_per_dim is NaN for continuous
-/// data.  A model of classes is shown each example's class and pays log K for it, so that the sum
-/// bounds -log p(x) of the mixture of its K classes, as without classes: p(x) >= p(x | y) / K.
+/// data.  The flow's are over the examples that reached its end; the others are in the table with
+/// NaN and counted in `unfinished`.  A model of classes is shown each example's class and pays log
+/// K for it, so that the sum bounds -log p(x) of the mixture of its K classes, as without classes:
+/// p(x) >= p(x | y) / K.
 struct Evaluation {
   Json settings;               // method, kind, and what repeats the run
   ExampleTable table;          // "nats", and the variance of each from every source that is known
   Json sums = Json::object();  // of lists that shards add up
-  int64_t examples = 0, dims = 0;
+  int64_t examples = 0, unfinished = 0, dims = 0;
   double nats = 0, nats_error = 0, bits_per_dim = 0, bits_per_dim_error = 0;
   double seconds = 0;
 };
@@ -53,13 +55,16 @@ Evaluation evaluate_vlb(const Model& model, const Dataset& data, const EvaluateR
 Evaluation evaluate_ais(const Model& model, const Dataset& data, const EvaluateRequest& request);
 Evaluation evaluate_ode(const Model& model, const Dataset& data, const EvaluateRequest& request);
 
-/// Fills the numbers from the table.  Throws Error where they are not finite.
+/// Fills the numbers from the table.  Throws Error where they are not finite, and where no example
+/// is finished, unless this is a shard, whose numbers are then NaN.
 void summarise(Evaluation& evaluation);
 
 /// Every number with its unit in the key, and what repeats the run.
 Json to_json(const Evaluation& evaluation);
 /// The result in words: its value with error and unit, then what it is made of.
 std::vector<std::string> lines_of(const Evaluation& evaluation);
+/// How many examples are missing, what that means and what to do; empty if none is.
+std::string warning_of(const Evaluation& evaluation);
 
 /// log w of every path of each example [examples, paths]; those of path k are the column
 /// log_weight_column(k).

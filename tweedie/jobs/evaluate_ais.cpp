@@ -38,9 +38,7 @@ Tensor variance_of_log_mean(const Tensor& effective_paths, int64_t paths) {
 Evaluation evaluate_ais(const Model& model, const Dataset& data, const EvaluateRequest& request) {
   const auto started = std::chrono::steady_clock::now();
   check_request(model, data, request);
-  check(request.paths >= 1, "evaluate: --paths ", request.paths, "; expected 1 or more");
-  check(request.paths < (int64_t{1} << 20), "evaluate: --paths ", request.paths,
-        " are too many; pass at most 2^20 - 1");
+  const int64_t paths = paths_of(request, 8);
   const std::string name = variance_or_default(model, request);
   const Variance variance = variance_named(model, request, name);
   const int64_t steps = path_steps_of(model, request);
@@ -56,27 +54,27 @@ Evaluation evaluate_ais(const Model& model, const Dataset& data, const EvaluateR
       "to it with more paths: lower is better");
   out.settings["t_min"] = path.back().t;
   out.settings["path_steps"] = steps;
-  out.settings["paths"] = request.paths;
+  out.settings["paths"] = paths;
   out.settings["decoder"] = decoder;
   out.settings["variance"] = name;
 
   const torch::NoGradGuard no_grad;
-  const int64_t size = std::max<int64_t>(1, request.batch / request.paths);
+  const int64_t size = std::max<int64_t>(1, request.batch / paths);
   for_each_batch(model, data, request, size, [&](const EvaluationBatch& batch) {
     std::vector<int64_t> keys;
     for (const int64_t index : batch.indices)
-      for (int64_t k = 0; k < request.paths; ++k) keys.push_back(key_of_copy(index, k));
+      for (int64_t k = 0; k < paths; ++k) keys.push_back(key_of_copy(index, k));
     const AisWeights weights = ais(model.denoiser, path, last, batch.x0, batch.condition,
                                    noise_of(request, std::move(keys), Stream::paths),
                                    {.variance = variance,
                                     .x0_variance = request.x0_variance,
                                     .prior_std = model.schedule.prior_std,
-                                    .paths = request.paths});
+                                    .paths = paths});
     const AisEstimate estimate = ais_estimate(weights.log_weights);
     out.table.add_rows(batch.indices);
     out.table.add("nats", class_nats(model) - estimate.iwae);
-    out.table.add("path_variance", variance_of_log_mean(estimate.effective_paths, request.paths));
-    for (int64_t k = 0; k < request.paths; ++k)
+    out.table.add("path_variance", variance_of_log_mean(estimate.effective_paths, paths));
+    for (int64_t k = 0; k < paths; ++k)
       out.table.add(log_weight_column(k), weights.log_weights.select(1, k));
     out.settings["evaluations"] = weights.evaluations;
   });

@@ -23,6 +23,7 @@ EvaluateRequest compat_request(EvaluateRequest request, std::string& method) {
   method = own;
   if (own == "vlb") {
     request.terms = 0;
+    request.paths = 1;
     return request;
   }
   request.divergence = "rademacher";

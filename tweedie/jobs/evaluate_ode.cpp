@@ -82,8 +82,22 @@ std::string meaning_of(Reading reading) {
                                           "and a decoder; lower is better";
 }
 
+/// What the library refuses too, with the option that allows it.
+void check_exact(int64_t dims, const EvaluateRequest& request) {
+  check(dims <= request.exact_limit, "evaluate: --method exact of ", dims,
+        " dimensions takes as many backward passes an evaluation, --exact-limit allows ",
+        request.exact_limit,
+        "; pass --method ode, whose probes are right on average, or --exact-limit ", dims);
+}
+
 /// Mean over the draws [B] of an example's values, each [B].
 Tensor mean_over_draws(const std::vector<Tensor>& values) { return at::stack(values).mean(0); }
+
+/// Variance of that mean [B]; NaN for one draw.
+Tensor variance_over_draws(const std::vector<Tensor>& values) {
+  if (values.size() == 1) return at::full_like(values[0], std::nan(""));
+  return at::stack(values).var(0) / static_cast<double>(values.size());
+}
 
 }  // namespace
 
@@ -103,6 +117,7 @@ Evaluation evaluate_ode(const Model& model, const Dataset& data, const EvaluateR
                      .probes = request.probes,
                      .seed = request.seed,
                      .numerical_error = request.numerical_error,
+                     .partial = true,
                      .moments = moments_of(data)};
   Decoder decoder;
   if (reading == Reading::decode) {
@@ -115,6 +130,7 @@ Evaluation evaluate_ode(const Model& model, const Dataset& data, const EvaluateR
   Evaluation out;
   out.settings = common_settings(model, data, request, exact ? "exact" : "ode", kind_of(reading),
                                  meaning_of(reading));
+  if (exact) check_exact(out.settings.at("dims"), request);
   out.settings["t_min"] = schedule.t_min;
   out.settings["sigma_at_t_min"] = first.sigma;
   if (!range.note.empty()) out.settings["flow"] = range.note;
@@ -130,6 +146,7 @@ Evaluation evaluate_ode(const Model& model, const Dataset& data, const EvaluateR
   for_each_batch(model, data, request, request.batch, [&](const EvaluationBatch& batch) {
     out.table.add_rows(batch.indices);
     std::vector<Tensor> nats, probe_variance, numerical, mismatch, evaluations;
+    std::vector<double> stopped(batch.indices.size(), std::nan(""));  // t, the nearest of the draws
     for (int64_t draw = 0; draw < draws; ++draw) {
       std::vector<int64_t> keys;
       for (const int64_t index : batch.indices) keys.push_back(key_of_copy(index, draw));
@@ -142,23 +159,30 @@ Evaluation evaluate_ode(const Model& model, const Dataset& data, const EvaluateR
       if (request.solver_curve && draw == 0)
         add_solver_curve(out.table, model.denoiser, schedule, point.x, batch.condition, options,
                          first_ones(batch.indices, data.size, request.limit), log_prob);
+      for (const auto& [example, reached] : log_prob.unfinished) {
+        double& t = stopped[static_cast<size_t>(example)];
+        t = std::fmin(t, reached.t);
+      }
       nats.push_back(point.nats - log_prob.nats + class_nats(model));
       probe_variance.push_back(log_prob.probe_error.square());
       mismatch.push_back(log_prob.prior_mismatch);
       evaluations.push_back(log_prob.evaluations.to(at::kDouble));
       if (request.numerical_error) numerical.push_back(log_prob.numerical_error);
     }
-    const double count = static_cast<double>(draws);
-    const Tensor of_probes = mean_over_draws(probe_variance) / count;
+    const Tensor of_probes = mean_over_draws(probe_variance) / static_cast<double>(draws),
+                 of_draws = variance_over_draws(nats);
     out.table.add("nats", mean_over_draws(nats));
-    const bool probes_known = exact || request.probes > 1;
-    if (probes_known || draws == 1) out.table.add("probe_variance", of_probes);
-    if (draws > 1)  // what the draws scatter beyond their probes, where that is known
-      out.table.add("dequantisation_variance",
-                    (at::stack(nats).var(0) / count - of_probes.nan_to_num(0)).clamp_min(0));
+    if (draws > 1 && !exact && request.probes == 1) {  // each draw has a probe of its own
+      out.table.add("probe_and_dequantisation_variance", of_draws);
+    } else {
+      out.table.add("probe_variance", of_probes);
+      if (reading != Reading::density)  // what the draws scatter beyond their probes
+        out.table.add("dequantisation_variance", (of_draws - of_probes).clamp_min(0));
+    }
     out.table.add("prior_mismatch", mean_over_draws(mismatch));
     out.table.add("evaluations", at::stack(evaluations).sum(0));
     if (request.numerical_error) out.table.add("numerical_error", mean_over_draws(numerical));
+    out.table.add("stopped_at_t", at::tensor(stopped, at::kDouble));
   });
   out.seconds = seconds_since(started);
   summarise(out);

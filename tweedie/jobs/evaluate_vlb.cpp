@@ -28,6 +28,30 @@ Tensor mismatch_nats(const Schedule& schedule, const Tensor& x0) {
   return dims * of_zero + squares * (of_one - of_zero);
 }
 
+/// Means over the draws of the noise [B], and the variance of the mean of their sum where there are
+/// several.
+struct Draws {
+  std::vector<Tensor> prior = {}, diffusion = {}, decoder = {}, sum = {};
+
+  void add(const VlbTerms& terms) {
+    const auto keep = [](std::vector<Tensor>& draws, const Tensor& term) {
+      draws.push_back(term.to(torch::kCPU, torch::kDouble));
+    };
+    keep(prior, terms.prior), keep(diffusion, terms.diffusion), keep(decoder, terms.decoder);
+    sum.push_back(prior.back() + diffusion.back() + decoder.back());
+  }
+
+  void add_to(ExampleTable& table, double more_nats) const {
+    const auto mean = [](const std::vector<Tensor>& draws) { return at::stack(draws).mean(0); };
+    table.add("prior", mean(prior));
+    table.add("diffusion", mean(diffusion));
+    table.add("decoder", mean(decoder));
+    table.add("nats", mean(sum) + more_nats);
+    if (sum.size() > 1)
+      table.add("path_variance", at::stack(sum).var(0) / static_cast<double>(sum.size()));
+  }
+};
+
 }  // namespace
 
 Evaluation evaluate_vlb(const Model& model, const Dataset& data, const EvaluateRequest& request) {
@@ -41,6 +65,7 @@ Evaluation evaluate_vlb(const Model& model, const Dataset& data, const EvaluateR
   const Variance variance = variance_named(model, request, variance_name);
   const Path path = bound_path(model.schedule, steps);
   const Scored scored = scored_as_peer(model, request, path, variance);
+  const int64_t paths = paths_of(request, 1);
 
   Evaluation out;
   out.settings = common_settings(model, data, request, "vlb", "bound",
@@ -48,6 +73,7 @@ Evaluation evaluate_vlb(const Model& model, const Dataset& data, const EvaluateR
   out.settings["t_min"] = path.back().t;
   out.settings["path_steps"] = steps;
   out.settings["terms_drawn_per_image"] = request.terms;
+  out.settings["paths"] = paths;
   out.settings["decoder"] = scored.decoder_name;
   out.settings["variance"] = variance_name;
   std::vector<double> times, log_snrs;
@@ -58,30 +84,30 @@ Evaluation evaluate_vlb(const Model& model, const Dataset& data, const EvaluateR
   torch::NoGradGuard no_grad;
   LevelSums levels{std::vector<double>(path.size()), std::vector<int64_t>(path.size())};
   for_each_batch(model, data, request, request.batch, [&](const EvaluationBatch& batch) {
-    const DrawLevels draw = [&](int64_t stratum) {
-      std::vector<double> uniform;
-      for (const int64_t index : batch.indices)
-        uniform.push_back(keyed_uniform({request.seed, Stream::levels}, index, stratum));
-      return uniform;
-    };
-    const VlbTerms terms = vlb(scored.denoiser, path, scored.decoder, batch.x0, batch.condition,
-                               noise_of(request, batch.indices, Stream::evaluation),
-                               {.variance = variance,
-                                .x0_variance = request.x0_variance,
-                                .prior_std = model.schedule.prior_std,
-                                .terms = request.terms},
-                               draw);
-    ExampleTable& table = out.table;
-    table.add_rows(batch.indices);
-    table.add("prior", terms.prior);
-    table.add("diffusion", terms.diffusion);
-    table.add("decoder", terms.decoder);
-    const auto sum = [](const Tensor& part) { return part.to(torch::kCPU, torch::kDouble); };
-    table.add("nats",
-              sum(terms.prior) + sum(terms.diffusion) + sum(terms.decoder) + class_nats(model));
-    table.add("terminal_mismatch", mismatch_nats(model.schedule, batch.x0));
-    levels.add(terms);
-    out.settings["evaluations"] = terms.evaluations;
+    Draws draws;
+    for (int64_t copy = 0; copy < paths; ++copy) {
+      std::vector<int64_t> keys;
+      for (const int64_t index : batch.indices) keys.push_back(key_of_copy(index, copy));
+      const DrawLevels draw = [&](int64_t stratum) {
+        std::vector<double> uniform;
+        for (const int64_t key : keys)
+          uniform.push_back(keyed_uniform({request.seed, Stream::levels}, key, stratum));
+        return uniform;
+      };
+      const VlbTerms terms = vlb(scored.denoiser, path, scored.decoder, batch.x0, batch.condition,
+                                 noise_of(request, keys, Stream::evaluation),
+                                 {.variance = variance,
+                                  .x0_variance = request.x0_variance,
+                                  .prior_std = model.schedule.prior_std,
+                                  .terms = request.terms},
+                                 draw);
+      draws.add(terms);
+      levels.add(terms);
+      out.settings["evaluations"] = paths * terms.evaluations;
+    }
+    out.table.add_rows(batch.indices);
+    draws.add_to(out.table, class_nats(model));
+    out.table.add("terminal_mismatch", mismatch_nats(model.schedule, batch.x0));
   });
   out.sums = {{"per_level_sums", levels.sum}, {"per_level_counts", levels.count}};
   out.seconds = seconds_since(started);

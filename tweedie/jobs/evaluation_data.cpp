@@ -68,7 +68,8 @@ Json common_settings(const Model& model, const Dataset& data, const EvaluateRequ
   if (!request.compat.empty()) out["compat"] = request.compat;
   out["dims"] =
       std::accumulate(data.shape.begin(), data.shape.end(), int64_t{1}, std::multiplies<>());
-  out["in_bits"] = data.levels > 0 || request.bits;
+  // A density of countable values as they are, k-diffusion's, is none of their probability.
+  out["in_bits"] = (data.levels > 0 && request.compat != "k-diffusion") || request.bits;
   out["levels"] = data.levels;
   out["prior"] = {{"distribution", "normal"}, {"std", model.schedule.prior_std}};
   out["class_nats"] = class_nats(model);
@@ -85,6 +86,13 @@ int64_t path_steps_of(const Model& model, const EvaluateRequest& request) {
   check(model.schedule.steps == 0 || steps <= model.schedule.steps, "evaluate: ", steps,
         " levels, but the model's chain has only ", model.schedule.steps);
   return steps;
+}
+
+int64_t paths_of(const EvaluateRequest& request, int64_t own) {
+  check(request.paths >= 0, "evaluate: --paths ", request.paths, "; expected 1 or more");
+  check(request.paths < (int64_t{1} << 20), "evaluate: --paths ", request.paths,
+        " are too many; pass at most 2^20 - 1");
+  return request.paths > 0 ? request.paths : own;
 }
 
 Variance variance_named(const Model& model, const EvaluateRequest& request,

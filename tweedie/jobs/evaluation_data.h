@@ -33,6 +33,10 @@ double class_nats(const Model& model);
 /// fewer.
 int64_t path_steps_of(const Model& model, const EvaluateRequest& request);
 
+/// Paths or draws for each example: as asked, or `own` of the method.  Throws Error if they are too
+/// many for key_of_copy.
+int64_t paths_of(const EvaluateRequest& request, int64_t own);
+
 /// The variance called `name`.  Throws Error on another name and where the model has none such.
 Variance variance_named(const Model& model, const EvaluateRequest& request,
                         const std::string& name);

@@ -27,6 +27,20 @@ Tensor ExampleTable::column(const std::string& name) const {
   return at::tensor(found->second, at::kDouble);
 }
 
+ExampleTable rows_where(const ExampleTable& table, const std::string& column,
+                        const std::function<bool(double)>& keep) {
+  const std::vector<double>& asked = table.columns.at(column);
+  ExampleTable out;
+  for (size_t i = 0; i < asked.size(); ++i)
+    if (keep(asked[i])) out.index.push_back(table.index[i]);
+  for (const auto& [name, values] : table.columns) {
+    std::vector<double>& kept = out.columns[name];
+    for (size_t i = 0; i < asked.size(); ++i)
+      if (keep(asked[i])) kept.push_back(values[i]);
+  }
+  return out;
+}
+
 Json to_json(const ExampleTable& table) {
   Json out = {{"index", table.index}};
   for (const auto& [name, values] : table.columns) out[name] = values;

@@ -1,6 +1,7 @@
 // Numbers of each evaluated example: what error bars, anomaly scores and merged shards come from.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -24,6 +25,10 @@ struct ExampleTable {
   Tensor column(const std::string& name) const;
 };
 
+/// The rows whose number in a column is one to keep.
+ExampleTable rows_where(const ExampleTable& table, const std::string& column,
+                        const std::function<bool(double)>& keep);
+
 /// Numbers as they are, to the last bit; NaN is null.
 Json to_json(const ExampleTable& table);
 /// Throws Error on anything else than what to_json gives; `where` is for the message.
@@ -34,7 +39,7 @@ ExampleTable merged(const std::vector<ExampleTable>& tables);
 struct Mean {
   double value, error;
 };
-/// Mean and its standard error; one example has none (NaN).
+/// Mean and its standard error; one example has none (NaN).  Of no example both are NaN.
 Mean mean_of(const Tensor& values);
 
 }  // namespace tweedie

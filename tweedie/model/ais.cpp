@@ -33,6 +33,8 @@ Tensor log_density(const Tensor& x_s, const Tensor& mean, const Tensor& log_var)
 AisWeights ais(const Denoiser& denoiser, const Path& path, const Decoder& decoder, const Tensor& x0,
                const Condition& condition, const Noise& noise, const AisOptions& options) {
   check(!path.empty() && path.front().sigma > 0, "ais: the path has no noisy level");
+  check(x0.dim() >= 2 && x0.size(0) >= 1,
+        "ais: expected examples [B, ...], at least one, got shape ", x0.sizes());
   check(options.paths >= 1, "ais: expected 1 path or more for each example, got ", options.paths);
   const int64_t last =
       static_cast<int64_t>(path.size()) - (path.back().sigma == 0 ? 2 : 1);  // of the decoder

@@ -63,16 +63,24 @@ SlopeOf flow_slope(const Denoiser& denoiser, const Curve& curve, const Condition
   };
 }
 
+std::vector<Unfinished> unfinished_of(const OdeSolution& solution, const Curve& curve) {
+  std::vector<Unfinished> out;
+  for (const int64_t example : solution.unfinished)
+    out.push_back({example, curve(-2 * solution.reached[static_cast<size_t>(example)])});
+  return out;
+}
+
 void check_finished(const OdeSolution& solution, const Curve& curve,
                     const DormandPrinceOptions& options, const char* who) {
-  if (solution.unfinished.empty()) return;
-  const size_t first = static_cast<size_t>(solution.unfinished.front());
-  const Level level = curve(-2 * solution.reached[first]);
-  fail(who, ": ", solution.unfinished.size(), " of ", solution.reached.size(),
+  const std::vector<Unfinished> unfinished = unfinished_of(solution, curve);
+  if (unfinished.empty()) return;
+  const auto& [first, level] = unfinished.front();
+  fail(who, ": ", unfinished.size(), " of ", solution.reached.size(),
        " examples did not reach the end within ", options.max_evaluations,
        " evaluations at tolerance ", options.rtol, " (example ", first,
        " of the batch stopped at t = ", level.t, ", sigma / alpha = ", level.sigma / level.alpha,
-       ", after ", solution.evaluations[first], "); allow more evaluations or a larger tolerance");
+       ", after ", solution.evaluations[static_cast<size_t>(first)],
+       "); allow more evaluations or a larger tolerance");
 }
 
 }  // namespace tweedie

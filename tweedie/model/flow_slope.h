@@ -29,6 +29,13 @@ struct Trace {
 SlopeOf flow_slope(const Denoiser& denoiser, const Curve& curve, const Condition& condition,
                    const Tensor& like, const Trace& trace);
 
+/// An example that used up its evaluations, and how far it got.
+struct Unfinished {
+  int64_t example;  // its place in the batch
+  Level reached;
+};
+std::vector<Unfinished> unfinished_of(const OdeSolution& solution, const Curve& curve);
+
 /// Throws Error that says how far the first of those got that did not reach the end.
 void check_finished(const OdeSolution& solution, const Curve& curve,
                     const DormandPrinceOptions& options, const char* who);

@@ -30,6 +30,11 @@ std::vector<int64_t> keys_of(const OdeOptions& options, int64_t batch) {
   return keys;
 }
 
+void check_batch(const Tensor& x) {
+  check(x.dim() >= 2 && x.size(0) >= 1,
+        "probability flow: expected examples [B, ...], at least one, got shape ", x.sizes());
+}
+
 Trace trace_of(const OdeOptions& options, const Tensor& x) {
   if (!options.given_probes.empty()) return {options.given_probes};
   const int64_t dims = x[0].numel();
@@ -52,16 +57,13 @@ Tensor diagonal_log_density(const Tensor& x, const Tensor& mean, const Tensor& v
                        ((x - mean).square() / var + var.log() + std::log(2 * std::numbers::pi)));
 }
 
-struct Solved {
-  Tensor y, divergence;  // [B, ...], [B, K]
-  Tensor evaluations;    // int64 [B]
-};
-
-Solved solve(const SlopeOf& slope, const Curve& curve, const Tensor& y, int64_t sums, double from,
-             double to, const DormandPrinceOptions& options, const char* who) {
-  const OdeSolution solution = dormand_prince(slope, y, sums, from, to, options);
-  check_finished(solution, curve, options, who);
-  return {solution.y, solution.sums, at::tensor(solution.evaluations, at::kLong)};
+/// With NaN for the unfinished examples, which are on their way.
+OdeSolution without_unfinished(OdeSolution solution) {
+  for (const int64_t example : solution.unfinished) {
+    solution.y[example].fill_(std::nan(""));
+    solution.sums[example].fill_(std::nan(""));
+  }
+  return solution;
 }
 
 /// log p at the data end of the way between `noise` (x at t_max) and it; `divergence` is the
@@ -79,7 +81,7 @@ LogProb log_prob_of(const Tensor& noise, const Tensor& divergence, const FlowRan
   out.log_det = log_dets.mean(1);
   out.per_probe = out.prior_nats.unsqueeze(1) + log_dets;
   out.nats = out.prior_nats + out.log_det;
-  out.probe_error = at::zeros_like(out.nats);
+  out.probe_error = at::zeros_like(out.nats).masked_fill(out.nats.isnan(), std::nan(""));
   if (moments.mean.defined()) {
     const double alpha = out.noise.alpha, sigma = out.noise.sigma;
     const Tensor mean = alpha * moments.mean.to(at::kCPU, at::kDouble),
@@ -103,27 +105,32 @@ enum class Way { to_noise, to_data };
 /// Solves once, or twice for the numerical error; also gives the state at the end.
 DecodedLogProb solve_log_prob(const Denoiser& denoiser, const Schedule& schedule, const Tensor& x,
                               const Condition& condition, const OdeOptions& options, Way way) {
+  check_batch(x);
   const FlowRange range = flow_range(schedule);
   const Trace trace = trace_of(options, x);
   const SlopeOf slope = flow_slope(denoiser, range.between, condition, x, trace);
   const bool up = way == Way::to_noise;
   const double from = up ? range.data : range.noise, to = up ? range.noise : range.data;
-  const auto once = [&](double times) {
-    const Solved solved =
-        solve(slope, range.between, signal_of(x, range.level(from)), trace.count(), from, to,
-              solver_options(options, times, x), up ? "ode_log_prob" : "ode_decode");
-    const Tensor end = range.level(to).alpha * solved.y;
+  const auto once = [&](double times, bool partial) {
+    const DormandPrinceOptions solver = solver_options(options, times, x);
+    OdeSolution solution =
+        dormand_prince(slope, signal_of(x, range.level(from)), trace.count(), from, to, solver);
+    if (!partial)
+      check_finished(solution, range.between, solver, up ? "ode_log_prob" : "ode_decode");
+    solution = without_unfinished(std::move(solution));
+    const Tensor end = range.level(to).alpha * solution.y;
     const Tensor noise = up ? end : x.detach().to(at::kCPU, at::kDouble);
-    DecodedLogProb out{end, log_prob_of(noise, up ? solved.divergence : -solved.divergence, range,
+    DecodedLogProb out{end, log_prob_of(noise, up ? solution.sums : -solution.sums, range,
                                         schedule.prior_std, options.moments)};
-    out.log_prob.evaluations = solved.evaluations;
+    out.log_prob.evaluations = at::tensor(solution.evaluations, at::kLong);
+    out.log_prob.unfinished = unfinished_of(solution, range.between);
     return out;
   };
-  DecodedLogProb out = once(1);
+  DecodedLogProb out = once(1, options.partial);
   LogProb& log_prob = out.log_prob;
   if (!trace.probes.empty()) log_prob.probe_error = error_over_probes(log_prob.per_probe);
   if (options.numerical_error) {
-    const LogProb rough = once(10).log_prob;
+    const LogProb rough = once(10, true).log_prob;
     log_prob.numerical_error = (rough.nats - log_prob.nats).abs();
     log_prob.evaluations = log_prob.evaluations + rough.evaluations;
     log_prob.second_solve = rough.evaluations;
@@ -133,14 +140,15 @@ DecodedLogProb solve_log_prob(const Denoiser& denoiser, const Schedule& schedule
 
 Tensor transport(const Denoiser& denoiser, const Schedule& schedule, const Tensor& x,
                  const Condition& condition, const OdeOptions& options, Way way) {
+  check_batch(x);
   const FlowRange range = flow_range(schedule);
   const bool up = way == Way::to_noise;
   const double from = up ? range.data : range.noise, to = up ? range.noise : range.data;
-  return range.level(to).alpha * solve(flow_slope(denoiser, range.between, condition, x),
-                                       range.between, signal_of(x, range.level(from)), 0, from, to,
-                                       solver_options(options, 1, x),
-                                       up ? "ode_encode" : "ode_decode")
-                                     .y;
+  const DormandPrinceOptions solver = solver_options(options, 1, x);
+  const OdeSolution solution = dormand_prince(flow_slope(denoiser, range.between, condition, x),
+                                              signal_of(x, range.level(from)), 0, from, to, solver);
+  check_finished(solution, range.between, solver, up ? "ode_encode" : "ode_decode");
+  return range.level(to).alpha * solution.y;
 }
 
 }  // namespace

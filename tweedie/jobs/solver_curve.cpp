@@ -39,8 +39,7 @@ void add_solver_curve(ExampleTable& table, const Denoiser& denoiser, const Sched
   const OdeOptions asked = options;
   options.numerical_error = false;
   options.samples.resize(static_cast<size_t>(first));
-  const Condition of_first{
-      condition.label.defined() ? condition.label.slice(0, 0, first) : Tensor(), {}};
+  const Condition of_first = condition.rows(at::arange(first));
   for (const int64_t times : kCoarser) {
     Tensor change = at::empty({0}, at::kDouble), cost = change;
     options.rtol = static_cast<double>(times) * asked.rtol;

@@ -73,6 +73,13 @@ TEST_CASE("Frechet distances of feature files need no samples and enough example
   const Json found = measure(request, builtin());
   CHECK(found["frechet"]["squared_distance"].get<double>() == doctest::Approx(8).epsilon(1e-5));
   CHECK(found["frechet"]["samples"] == 3000);
+  CHECK(found["features_file"] == scratch / "a.npy");
+  CHECK(found["reference_features_file"] == scratch / "b.npy");
+  for (const char* absent : {"file", "data", "split", "network", "network_crc32"}) {
+    REQUIRE(found.contains(absent));
+    CHECK(found[absent].is_null());
+  }
+  CHECK(found["metrics"] == Json({"frechet"}));
   CHECK_FALSE(found.contains("mmd"));
   request.features = scratch / "few.npy";
   CHECK(error_of([&] { measure(request, builtin()); }).find("--any-size") != std::string::npos);
@@ -96,6 +103,12 @@ TEST_CASE("metrics refuse what cannot be compared and say what to do") {
   MeasureRequest request = request_for(scratch / "good.npy");
   request.metrics = {"mdm"};
   says(request, "did you mean 'mmd'");
+  request.metrics = {"mmd", "frechet", "mdm"};
+  request.log = [](const std::string& metric) { FAIL("began with " << metric); };
+  says(request, "did you mean 'mmd'");
+  request.metrics = {"mmd", "frechet"};
+  request.network = scratch / "none.pt";
+  says(request, "none.pt");
   request = request_for(scratch / "good.npy");
   request.features = "a.npy";
   says(request, "given together");

@@ -7,6 +7,7 @@
 #include "tests/jobs/scratch.h"
 #include "tests/tensor/bad_input.h"
 #include "tweedie/base/error.h"
+#include "tweedie/jobs/baselines.h"
 #include "tweedie/tensor/npy.h"
 #include "tweedie/tensor/safetensors.h"
 
@@ -85,6 +86,26 @@ TEST_CASE("Frechet distances of feature files need no samples and enough example
   CHECK(error_of([&] { measure(request, builtin()); }).find("--any-size") != std::string::npos);
   request.any_size = true;
   CHECK(measure(request, builtin())["frechet"]["samples"] == 100);
+}
+
+TEST_CASE("a compressor has no error bar, and one image none either") {
+  const Dataset images{.name = "gray",
+                       .size = 3,
+                       .shape = {1, 4, 4},
+                       .levels = 256,
+                       .classes = {},
+                       .get = [](at::ArrayRef<int64_t> indices) {
+                         const Tensor x = at::tensor(indices, at::kFloat).view({-1, 1, 1, 1});
+                         return Batch{(x * 0.5 - 0.5).expand({-1, 1, 4, 4}), {}};
+                       }};
+  for (const int64_t limit : {1, 3}) {
+    const Json found =
+        Json::parse(to_json(measure_baselines(images, images, {.limit = limit})).dump());
+    REQUIRE(found["baselines"].size() == 4);
+    for (const Json& row : found["baselines"])
+      CHECK(row["bits_per_dim_standard_error"].is_number() ==
+            (limit == 3 && row["name"] == "independent pixels"));
+  }
 }
 
 TEST_CASE("metrics refuse what cannot be compared and say what to do") {

@@ -38,9 +38,9 @@ Pack::Pack(std::string folder) : folder_(std::move(folder)) {
   gmms_ = index.value("gmms", Json::object());
   for (const Json& row : index["cases"]) {
     for (const char* key : {"id", "group", "peer", "file"}) text_of(row, key, path);
-    check(row.value("config", Json::object()).is_object(), path, ": the case '",
-          row["id"].get<std::string>(),
-          "' has a 'config' that is no table: ", row["config"].dump().substr(0, 200));
+    const Json config = row.value("config", Json::object());
+    check(config.is_object(), path, ": the case '", row["id"].get<std::string>(),
+          "' has a 'config' that is no table: ", config.dump().substr(0, 200));
     rows_.push_back(row);
   }
 }

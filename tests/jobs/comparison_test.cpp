@@ -13,7 +13,7 @@ using namespace tweedie;
 namespace {
 
 /// Of data N(0.1, 0.2^2) in each dimension.
-Model exact_model(const Schedule& schedule) {
+Model right_model(const Schedule& schedule) {
   constexpr double mean = 0.1, var = 0.04;
   Model model;
   model.data = {{2}, 0, {}};
@@ -68,7 +68,7 @@ SamplerComparison made_by_hand() {
 }  // namespace
 
 TEST_CASE("errors on an exact model fall by the order of each solver, and rank them") {
-  const Model model = exact_model(edm(0.01, 10));
+  const Model model = right_model(edm(0.01, 10));
   CompareSamplersRequest request{.samplers = {"ddim", "heun", "dpm++2m"},
                                  .evaluations = {40, 80, 1},
                                  .reference_evaluations = 1000,
@@ -93,7 +93,7 @@ TEST_CASE("errors on an exact model fall by the order of each solver, and rank t
 }
 
 TEST_CASE("what cannot be run is said budget by budget, and errors that are not known are null") {
-  const Model model = exact_model(cosine_chain(20));
+  const Model model = right_model(cosine_chain(20));
   CompareSamplersRequest request{.samplers = {"predictor-corrector", "ddim", "dpm-adaptive"},
                                  .evaluations = {1, 10, 30},
                                  .reference_evaluations = 400,
@@ -117,7 +117,7 @@ TEST_CASE("what cannot be run is said budget by budget, and errors that are not 
 }
 
 TEST_CASE("impossible comparisons are refused, not begun") {
-  const Model model = exact_model(edm(0.01, 10));
+  const Model model = right_model(edm(0.01, 10));
   const auto refuse = [&](const CompareSamplersRequest& request, const std::string& fault) {
     const std::string message = error_of([&] { compare_samplers(model, builtin(), request); });
     CAPTURE(message);

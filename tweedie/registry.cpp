@@ -5,6 +5,7 @@
 
 #include "tweedie/datasets/datasets.h"
 #include "tweedie/datasets/spec.h"
+#include "tweedie/datasets/split.h"
 #include "tweedie/nets/mlp.h"
 #include "tweedie/nets/unet.h"
 #include "tweedie/samplers/ddim.h"
@@ -40,8 +41,10 @@ SamplerEntry sampler_entry(const std::string& name, std::string summary, Sampler
              return make(options);
            },
            fields_help("    ", defaults)},
-          std::move(facts)};
+          std::move(facts), requires {defaults.clip;
 }
+};  // namespace
+}  // namespace tweedie
 
 std::map<std::string, SamplerEntry> named_samplers() {
   std::map<std::string, SamplerEntry> all;
@@ -156,9 +159,10 @@ int64_t EvaluationCount::of(int64_t steps) const {
 
 int64_t EvaluationCount::steps_within(int64_t evaluations) const {
   if (per_step == 0) return 0;
-  int64_t steps = 0;
-  while (of(steps + 1) <= evaluations) ++steps;
-  return steps;
+  // of(steps) is a line up to start_steps + 1 steps and another one from there.
+  const int64_t after = (evaluations - constant - start_each * start_steps) / per_step;
+  if (after > start_steps) return after;
+  return std::max<int64_t>(0, (evaluations - constant + start_each) / (per_step + start_each));
 }
 
 std::string EvaluationCount::words() const {
@@ -198,7 +202,7 @@ Registry builtin() {
 }
 
 Dataset open_dataset(const Registry& registry, const std::string& spec, const std::string& split) {
-  check(split == "train" || split == "test", "split: expected train or test, got '", split, "'");
+  split_named(split, spec);
   DataSpec parsed = parse_data_spec(spec);
   parsed.options["split"] = split;
   return find_entry(registry.datasets, parsed.name, "dataset").make(parsed.options);

@@ -47,6 +47,7 @@ struct SamplerFacts {
 
 struct SamplerEntry : Entry<Sampler> {
   SamplerFacts facts = {};
+  bool clips = false;  // it has an option "clip": to clamp predictions to [-1, 1]
 };
 
 /// The levels that suit a sampler on this schedule: its own path, or "auto" where the schedule has

@@ -34,15 +34,15 @@ struct Tally {
 
 void run_case(const Pack& pack, const Json& row, bool verbose, Tally& tally) {
   const std::string id = row["id"];
-  const Plan plan = plan_of(row);
-  if (!plan.run) {
-    ++tally.skipped;
-    tally.skips[plan.reason].push_back(id);
-    return;
-  }
   std::vector<std::string> faults;
   int64_t comparisons = 0;
   try {
+    const Plan plan = plan_of(row);
+    if (!plan.run) {
+      ++tally.skipped;
+      tally.skips[plan.reason].push_back(id);
+      return;
+    }
     const Case the_case = pack.load(row);
     Checker checker(the_case);
     plan.run(the_case, checker);
@@ -84,8 +84,8 @@ int main(int argc, char** argv) {
   app.add_option("--group", groups, "only these groups, e.g. A");
   app.add_option("--case", wanted, "only these cases, by id");
   app.add_flag("--verbose,-v", verbose, "name every case");
-  CLI11_PARSE(app, argc, argv);
   try {
+    app.parse(argc, argv);
     const Pack pack(folder);
     std::set<std::string> known_groups, known_cases;
     for (const Json& row : pack.rows()) {
@@ -112,8 +112,12 @@ int main(int argc, char** argv) {
     print_lists("skipped:", tally.skips, verbose);
     std::printf("%lld passed, %lld failed, %lld skipped\n", static_cast<long long>(tally.passed),
                 static_cast<long long>(tally.failed), static_cast<long long>(tally.skipped));
+    check(tally.passed + tally.failed > 0, folder,
+          ": no case was compared; choose other --group or --case");
     return tally.failed > 0 ? 1 : 0;
-  } catch (const Error& error) {
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  } catch (const std::exception& error) {
     std::cerr << "tweedie-reference: " << error.what() << "\n";
     return 2;
   }

@@ -30,14 +30,17 @@ std::string Case::path(const std::string& relative) const {
 
 Pack::Pack(std::string folder) : folder_(std::move(folder)) {
   const std::string path = (std::filesystem::path(folder_) / "index.json").string();
-  const Json index = Json::parse(read_file(path), nullptr, false);
+  const Json index = parse_json(read_file(path));
   check(index.is_object() && index.contains("cases") && index["cases"].is_array(), path,
         ": not the index of a reference pack (expected an object with a list 'cases')");
-  check(index.value("format", 0) == 1, path, ": has format ", index.value("format", Json()).dump(),
-        ", this program reads 1");
+  check(index.value("format", Json()) == 1, path, ": has format ",
+        index.value("format", Json()).dump(), ", this program reads 1");
   gmms_ = index.value("gmms", Json::object());
   for (const Json& row : index["cases"]) {
     for (const char* key : {"id", "group", "peer", "file"}) text_of(row, key, path);
+    const Json config = row.value("config", Json::object());
+    check(config.is_object(), path, ": the case '", row["id"].get<std::string>(),
+          "' has a 'config' that is no table: ", config.dump().substr(0, 200));
     rows_.push_back(row);
   }
 }

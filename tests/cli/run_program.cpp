@@ -23,7 +23,7 @@ namespace fs = std::filesystem;
 }  // namespace
 
 Outcome run_program(const std::vector<std::string>& arguments,
-                    const std::function<bool()>& interrupt_when, int signal) {
+                    const std::function<bool()>& interrupt_when, int signal, bool own_spins) {
   const TemporaryFolder said;
   const std::string out = said / "out", err = said / "err";
   std::vector<std::string> words = arguments;
@@ -37,6 +37,10 @@ Outcome run_program(const std::vector<std::string>& arguments,
     const int to_err = open(err.c_str(), O_WRONLY | O_CREAT, 0600);
     dup2(to_out, STDOUT_FILENO);
     dup2(to_err, STDERR_FILENO);
+    if (own_spins)
+      unsetenv("GOMP_SPINCOUNT");
+    else
+      setenv("GOMP_SPINCOUNT", "1000", 1);
     execv(argv[0], argv.data());
     _exit(127);
   }

@@ -13,10 +13,12 @@ struct Outcome {
   std::string out, err;
 };
 
-/// Runs `tweedie` with the arguments; sends SIGINT once `interrupt_when`, asked again and again,
+/// Runs `tweedie` with the arguments, GOMP_SPINCOUNT set as the program would set it for itself by
+/// starting twice, unless `own_spins`; sends SIGINT once `interrupt_when`, asked again and again,
 /// says true.
 Outcome run_program(const std::vector<std::string>& arguments,
-                    const std::function<bool()>& interrupt_when = {}, int signal = SIGINT);
+                    const std::function<bool()>& interrupt_when = {}, int signal = SIGINT,
+                    bool own_spins = false);
 
 /// A folder that is removed with all its contents when the test ends.
 class TemporaryFolder {

@@ -209,7 +209,24 @@ TEST_CASE("parts of different evaluations do not merge") {
   CHECK(says(refusal([&] {
                merge_evaluations({first, second}, {"a", "b"});
              }),
-             "b: is part of another evaluation than a"));
+             "b: is part of another evaluation than a: its 'seed' is 1, not 0"));
+  // Shards of other batches would leave examples out between them.
+  request.seed = 0;
+  request.batch = 8;
+  const Json other = shard_json(evaluate_vlb(model, data, request));
+  CHECK(says(refusal([&] {
+               merge_evaluations({first, other}, {"a", "b"});
+             }),
+             "its 'batch' is 8, not 5"));
+  // The same settings on data that has shrunk between the two.
+  Json less = first;
+  for (auto& [name, column] : less["merge"]["table"].items()) column.erase(0);
+  request.batch = 5;
+  const Json last = shard_json(evaluate_vlb(model, data, request));
+  CHECK(says(refusal([&] {
+               merge_evaluations({less, last}, {"a", "b"});
+             }),
+             "19 of the 20 examples"));
 }
 
 TEST_CASE("a model of classes pays log K by every method") {

@@ -7,12 +7,16 @@
 #include <unistd.h>
 
 #include "tests/jobs/toy_run.h"
+#include "tests/refusal.h"
 #include "tests/tensor/bad_input.h"
+#include "tweedie/jobs/evaluate.h"
+#include "tweedie/jobs/evaluation_picture.h"
 #include "tweedie/jobs/model_file.h"
 #include "tweedie/jobs/run_folder.h"
 #include "tweedie/tensor/safetensors.h"
 
 using namespace tweedie;
+using namespace tweedie::testing;
 
 namespace {
 
@@ -252,6 +256,81 @@ TEST_CASE("random damage to a checkpoint is an error: it has checksums") {
   const std::string bytes = read_file(checkpoint_path(whole_run() / "run", 1));
   const int refused = damage(bytes, folder / "a", 100, [&] { load_checkpoint(folder / "a"); });
   CHECK(refused >= 99);  // a byte may be set to what it was
+}
+
+namespace {
+
+/// Whole evaluations of two examples as shards of one part, by the bound, by importance and by the
+/// flow.
+std::vector<Json> good_shards() {
+  const Json settings = Json::parse(
+      R"({"method": "m", "kind": "bound", "meaning": "", "dims": 2, "in_bits": true, "levels": 256,
+          "class_nats": 0.5, "t_min": 0.1, "seed": 0, "examples": 2, "batch": 2, "shard": 1,
+          "shards": 1})");
+  const auto shard = [&](const char* more, const char* table, const char* sums) {
+    Json out = {
+        {"seconds", 1.0},
+        {"merge",
+         {{"settings", settings}, {"table", Json::parse(table)}, {"sums", Json::parse(sums)}}}};
+    out["merge"]["settings"].update(Json::parse(more));
+    return out;
+  };
+  return {
+      shard(
+          R"({"method": "vlb", "evaluations": 4, "per_level_t": [1.0, 0.5], "per_level_log_snr": [-1.0, 3.0]})",
+          R"({"index": [0, 1], "nats": [1, 2], "prior": [0, 1], "diffusion": [1, 0],
+                    "decoder": [0, 1], "terminal_mismatch": [0, 0]})",
+          R"({"per_level_sums": [1.0, 2.0], "per_level_counts": [2, 0]})"),
+      shard(R"({"method": "ais", "evaluations": 8, "paths": 2, "variance": "large"})",
+            R"({"index": [0, 1], "nats": [1, 2], "log_weight 0": [-1, -2],
+                    "log_weight 1": [-2, -1], "path_variance": [0, 0]})",
+            "{}"),
+      shard(R"({"method": "ode", "rtol": 1e-5, "atol": 1e-5, "max_evaluations": 99})",
+            R"({"index": [0, 1], "nats": [1, 2], "prior_mismatch": [0, 0],
+                    "evaluations": [9, 9], "numerical_error": [0, 0],
+                    "stopped_at_t": [null, null]})",
+            "{}")};
+}
+
+/// Merges and writes it, as the program does.
+void merge_one(const Json& shard) {
+  const Evaluation merged = merge_evaluations({shard}, {"a.json"});
+  to_json(merged).dump();
+  lines_of(merged);
+  evaluation_picture(merged, "a model").svg();
+}
+
+}  // namespace
+
+TEST_CASE("results that are no shard's, or damaged, are refused by name") {
+  for (const Json& foreign :
+       {Json(), Json::array({1}), Json(3), Json::object(), Json{{"merge", Json::object()}},
+        Json{{"merge", {1}}}, Json{{"merge", {{"settings", Json::object()}}}, {"seconds", 1}}})
+    check_refused("a.json", "--shard i/n", [&] {
+      CAPTURE(foreign.dump());
+      merge_one(foreign);
+    });
+  const std::vector<Json> wrong = {
+      Json(), "x", -1, 1e300, Json::array(), Json::array({"x", 1}), Json::object()};
+  for (const Json& good : good_shards()) {
+    REQUIRE_NOTHROW(merge_one(good));
+    for (const char* part : {"settings", "table", "sums"})
+      for (const auto& [name, value] : good["merge"][part].items()) {
+        CAPTURE(name);
+        Json lacking = good;
+        lacking["merge"][part].erase(name);
+        refusal([&] { merge_one(lacking); });  // an Error or nothing at all
+        for (const Json& other : wrong) {
+          CAPTURE(other.dump());
+          Json damaged = good;
+          damaged["merge"][part][name] = other;
+          refusal([&] { merge_one(damaged); });
+        }
+      }
+    Json no_dims = good;
+    no_dims["merge"]["settings"].erase("dims");
+    check_refused("a.json", "'dims' should be a whole number", [&] { merge_one(no_dims); });
+  }
 }
 
 TEST_CASE("the files of a run folder that hold no JSON are refused by name") {

@@ -7,6 +7,7 @@
 #include "tests/jobs/scratch.h"
 #include "tests/tensor/bad_input.h"
 #include "tweedie/base/error.h"
+#include "tweedie/jobs/baselines.h"
 #include "tweedie/tensor/npy.h"
 #include "tweedie/tensor/safetensors.h"
 
@@ -73,11 +74,38 @@ TEST_CASE("Frechet distances of feature files need no samples and enough example
   const Json found = measure(request, builtin());
   CHECK(found["frechet"]["squared_distance"].get<double>() == doctest::Approx(8).epsilon(1e-5));
   CHECK(found["frechet"]["samples"] == 3000);
+  CHECK(found["features_file"] == scratch / "a.npy");
+  CHECK(found["reference_features_file"] == scratch / "b.npy");
+  for (const char* absent : {"file", "data", "split", "network", "network_crc32"}) {
+    REQUIRE(found.contains(absent));
+    CHECK(found[absent].is_null());
+  }
+  CHECK(found["metrics"] == Json({"frechet"}));
   CHECK_FALSE(found.contains("mmd"));
   request.features = scratch / "few.npy";
   CHECK(says(refusal([&] { measure(request, builtin()); }), "--any-size"));
   request.any_size = true;
   CHECK(measure(request, builtin())["frechet"]["samples"] == 100);
+}
+
+TEST_CASE("a compressor has no error bar, and one image none either") {
+  const Dataset images{.name = "gray",
+                       .size = 3,
+                       .shape = {1, 4, 4},
+                       .levels = 256,
+                       .classes = {},
+                       .get = [](at::ArrayRef<int64_t> indices) {
+                         const Tensor x = at::tensor(indices, at::kFloat).view({-1, 1, 1, 1});
+                         return Batch{(x * 0.5 - 0.5).expand({-1, 1, 4, 4}), {}};
+                       }};
+  for (const int64_t limit : {1, 3}) {
+    const Json found =
+        Json::parse(to_json(measure_baselines(images, images, {.limit = limit})).dump());
+    REQUIRE(found["baselines"].size() == 4);
+    for (const Json& row : found["baselines"])
+      CHECK(row["bits_per_dim_standard_error"].is_number() ==
+            (limit == 3 && row["name"] == "independent pixels"));
+  }
 }
 
 TEST_CASE("metrics refuse what cannot be compared and say what to do") {
@@ -96,6 +124,12 @@ TEST_CASE("metrics refuse what cannot be compared and say what to do") {
   MeasureRequest request = request_for(scratch / "good.npy");
   request.metrics = {"mdm"};
   check_says(request, "did you mean 'mmd'");
+  request.metrics = {"mmd", "frechet", "mdm"};
+  request.log = [](const std::string& metric) { FAIL("began with " << metric); };
+  check_says(request, "did you mean 'mmd'");
+  request.metrics = {"mmd", "frechet"};
+  request.network = scratch / "none.pt";
+  check_says(request, "none.pt");
   request = request_for(scratch / "good.npy");
   request.features = "a.npy";
   check_says(request, "given together");

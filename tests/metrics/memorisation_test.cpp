@@ -24,11 +24,32 @@ TEST_CASE("new examples are as near to the training data as held-out ones") {
   const Tensor train = normal_points(500, 3, 1), held_out = normal_points(4000, 3, 2);
   const Memorisation found =
       memorisation(normal_points(4000, 3, 3), train, held_out, {.share = 0.05});
-  // The threshold is itself estimated from as many examples.
-  CHECK(std::abs(found.copied - 0.05) <= 3 * std::sqrt(2.0) * std::sqrt(0.05 * 0.95 / 4000));
+  CHECK(std::abs(found.copied - 0.05) <= 3 * found.copied_error);
   const double of_held_out =
       (found.of_held_out < found.threshold).to(at::kDouble).mean().item<double>();
   CHECK(of_held_out == doctest::Approx(0.05).epsilon(0.01));
+}
+
+TEST_CASE(
+    "the error of the share of copies is how much it scatters, and none of 0 without copies") {
+  constexpr int kTrials = 200;
+  double squares = 0, predicted = 0;
+  const Tensor train = normal_points(200, 2, 0);
+  for (int i = 1; i <= kTrials; ++i) {
+    const Memorisation found = memorisation(normal_points(300, 2, 2 * i), train,
+                                            normal_points(100, 2, 2 * i + 1), {.share = 0.1});
+    squares += std::pow(found.copied - 0.1, 2) / kTrials;
+    predicted += std::pow(found.copied_error, 2) / kTrials;
+  }
+  // A variance of 200 trials is known to a tenth; most of it comes from the 100 held-out examples.
+  CHECK(std::abs(predicted / squares - 1) < 0.35);
+  const Tensor held_out = normal_points(100, 2, 1);
+  for (const double far : {0.0, 1.0}) {
+    const Tensor samples = far == 0 ? train : 100 + train;
+    const Memorisation found = memorisation(samples, train, held_out);
+    CHECK(found.copied == 1 - far);
+    CHECK(found.copied_error >= 0.5 / 201);
+  }
 }
 
 TEST_CASE("a mixture of copies and new examples is told by its share of copies") {

@@ -40,6 +40,17 @@ TEST_CASE("steps are the most that a number of evaluations allows, and the count
   CHECK(pndm.words() == "N + 9");
   CHECK(EvaluationCount{5, 1}.steps_within(5) == 0);
   CHECK(own.steps_within(100) == 0);
+  for (const auto& [name, entry] : registry().samplers) {
+    const EvaluationCount& count = entry.facts.evaluations;
+    if (count.per_step == 0) continue;
+    CAPTURE(name);
+    for (int64_t evaluations = 0; evaluations < 40; ++evaluations) {
+      const int64_t steps = count.steps_within(evaluations);
+      CHECK((steps == 0 || count.of(steps) <= evaluations));
+      CHECK(count.of(steps + 1) > evaluations);
+    }
+  }
+  CHECK(heun.steps_within(int64_t{1} << 60) == int64_t{1} << 59);  // at once
 }
 
 TEST_CASE("a sample of any sampler does not depend on its batch") {

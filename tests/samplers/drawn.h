@@ -12,8 +12,7 @@ inline const Registry& registry() {
 }
 
 inline Json without_clip(const SamplerEntry& entry) {
-  return entry.options.find("clip = ") == std::string::npos ? Json::object()
-                                                            : Json{{"clip", false}};
+  return entry.clips ? Json{{"clip", false}} : Json::object();
 }
 
 inline Noise noise_of(std::vector<int64_t> samples) { return keyed_noise(7, std::move(samples)); }

@@ -2,13 +2,16 @@
 
 #include <csignal>
 #include <filesystem>
+#include <future>
 
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/jobs/scratch.h"
 #include "tests/tensor/bad_input.h"
+#include "tweedie/base/lock.h"
 
 using namespace tweedie;
 namespace fs = std::filesystem;
@@ -73,12 +76,78 @@ TEST_CASE("a write that fails leaves the old file and no temporary one") {
   CHECK(files_in(folder.path) == 1);
 }
 
-TEST_CASE("a stale temporary file is no obstacle") {
+TEST_CASE("what a killed writer left goes at the next write, and nothing else does") {
   const Scratch folder;
-  put(folder / "a.txt.partial", "half of something");
-  write_file_atomically(folder / "a.txt", "whole");
-  CHECK(read_file(folder / "a.txt") == "whole");
+  const std::string path = folder / "a.txt";
+  put(folder / "a.txt.partial", "half of something");  // as older versions called it
+  put(folder / "a.txt.mine.partial", "a user's own");
+  const pid_t child = fork();
+  if (child == 0)
+    write_file_atomically(path, [](const WriteBytes& write) {
+      write(std::string(100'000, 'x').data(), 100'000);
+      std::raise(SIGKILL);
+    });
+  REQUIRE(waitpid(child, nullptr, 0) == child);
+  CHECK_FALSE(fs::exists(path));
+  CHECK(files_in(folder.path) == 2);  // the user's own, and half of what it wrote
+  write_file_atomically(path, "whole");
+  CHECK(read_file(path) == "whole");
+  CHECK(read_file(folder / "a.txt.mine.partial") == "a user's own");
+  write_file_atomically(folder / "a.txt.mine.partial", "a user's own");  // a name as good as any
+  CHECK(files_in(folder.path) == 2);
+}
+
+TEST_CASE("of two writers at once each writes a whole file, and the last one's stays") {
+  const Scratch folder;
+  const std::string path = folder / "a.txt", half(100'000, 'a'), other(100'000, 'b');
+  std::future<void> second;  // ended by the promises' end where the test fails
+  std::promise<void> begun, published;
+  const std::shared_future<void> done = published.get_future();
+  write_file_atomically(path, [&](const WriteBytes& write) {
+    write(half.data(), half.size());
+    second = std::async(std::launch::async, [&, done] {
+      write_file_atomically(path, [&](const WriteBytes& write_other) {
+        write_other(other.data(), other.size());
+        begun.set_value();
+        done.get();
+        write_other(other.data(), other.size());
+      });
+    });
+    begun.get_future().wait();
+    write(half.data(), half.size());
+  });
+  CHECK(read_file(path) == half + half);  // while the second is half-way
+  published.set_value();
+  second.get();
+  CHECK(read_file(path) == other + other);
   CHECK(files_in(folder.path) == 1);
+}
+
+TEST_CASE("a lock is held by one at a time, and goes with its process") {
+  const Scratch folder;
+  const std::string path = folder / "lock";
+  {
+    const FileLock held = try_lock_file(path);
+    CHECK(held != nullptr);
+    CHECK(try_lock_file(path) == nullptr);
+  }
+  int ready[2];
+  REQUIRE(pipe(ready) == 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    const FileLock held = try_lock_file(path);
+    if (write(ready[1], held ? "y" : "n", 1) != 1) _exit(1);
+    for (;;) pause();
+  }
+  char held = 0;
+  REQUIRE(read(ready[0], &held, 1) == 1);
+  close(ready[0]), close(ready[1]);
+  CHECK(held == 'y');
+  CHECK(try_lock_file(path) == nullptr);
+  kill(child, SIGKILL);
+  REQUIRE(waitpid(child, nullptr, 0) == child);
+  CHECK(try_lock_file(path) != nullptr);
+  check_refused(folder / "none/lock", "No such file", [&] { try_lock_file(folder / "none/lock"); });
 }
 
 TEST_CASE("places that cannot be written to are refused") {

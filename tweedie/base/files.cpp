@@ -1,14 +1,18 @@
 #include "tweedie/base/files.h"
 
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <optional>
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "tweedie/base/error.h"
+#include "tweedie/base/lock.h"
 
 namespace tweedie {
 namespace {
@@ -30,16 +34,69 @@ struct Descriptor {
   Descriptor& operator=(const Descriptor&) = delete;
 };
 
-/// Removes the temporary file unless it became the file itself.
-struct Temporary {
-  std::string path;
-  bool kept = false;
-  explicit Temporary(std::string name) : path(std::move(name)) {}
+enum class Lock { taken, refused, unknown };  // unknown: this file system has none
+
+Lock lock(int file) {
+  if (::flock(file, LOCK_EX | LOCK_NB) == 0) return Lock::taken;
+  return errno == EWOULDBLOCK ? Lock::refused : Lock::unknown;
+}
+
+constexpr std::string_view kTemporary = ".partial";
+
+/// Removes the temporary files of `path` whose writers are dead: those that nobody has locked.
+void remove_stale(const fs::path& path) {
+  const std::string base = path.filename().string();
+  const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
+  std::error_code ignored;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder, ignored)) {
+    const std::string name = entry.path().filename().string();
+    if (name.size() < base.size() + kTemporary.size() || !name.starts_with(base) ||
+        !name.ends_with(kTemporary))
+      continue;
+    // Ours are NAME.12-3.partial; older versions made NAME.partial.
+    const std::string middle =
+        name.substr(base.size(), name.size() - base.size() - kTemporary.size());
+    if (middle.find_first_not_of(".-0123456789") != std::string::npos) continue;
+    if (!middle.empty() && middle.find('-') == std::string::npos) continue;
+    const Descriptor file(::open(entry.path().c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
+    if (file.number >= 0 && lock(file.number) == Lock::taken) ::unlink(entry.path().c_str());
+  }
+}
+
+/// A new file beside `path`, locked so that no other writer takes it for a dead one's; removed at
+/// the end unless it became the file itself.
+class Temporary {
+ public:
+  explicit Temporary(const std::string& path) {
+    static std::atomic<int64_t> count = 0;
+    for (bool mine = false; !mine;) {
+      name_ = path + "." + std::to_string(::getpid()) + "-" + std::to_string(++count) +
+              std::string(kTemporary);
+      file_.emplace(::open(name_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
+      if (file_->number < 0 && errno == EEXIST) continue;
+      check(file_->number >= 0, path, ": cannot write in its folder: ", reason());
+      // Another writer may have removed it before it was locked.
+      struct stat about;
+      mine = lock(file_->number) != Lock::refused && ::fstat(file_->number, &about) == 0 &&
+             about.st_nlink > 0;
+    }
+  }
   ~Temporary() {
-    if (!kept) ::unlink(path.c_str());
+    if (!name_.empty()) ::unlink(name_.c_str());
   }
   Temporary(const Temporary&) = delete;
   Temporary& operator=(const Temporary&) = delete;
+
+  int file() const { return file_->number; }
+  void become(const std::string& path) {
+    const bool renamed = ::rename(name_.c_str(), path.c_str()) == 0;
+    check(renamed, path, ": cannot be replaced: ", reason());
+    name_.clear();
+  }
+
+ private:
+  std::string name_;
+  std::optional<Descriptor> file_;
 };
 
 void write_all(int file, const char* bytes, size_t count, const std::string& path) {
@@ -63,6 +120,13 @@ void sync_folder(const std::string& folder) {
 }
 
 }  // namespace
+
+FileLock try_lock_file(const std::string& path) {
+  const int opened = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  check(opened >= 0, path, ": cannot be opened: ", reason());
+  const auto file = std::make_shared<const Descriptor>(opened);
+  return lock(opened) == Lock::refused ? nullptr : file;
+}
 
 std::string read_file(const std::string& path, size_t max_bytes) {
   struct stat about;
@@ -107,32 +171,25 @@ void write_file_atomically(const std::string& given,
   check(fs::is_directory(folder, error), path, ": the folder ", folder,
         " does not exist; make it first");
 
-  Temporary temporary(path + ".partial");
-  ::unlink(temporary.path.c_str());
-  {
-    const Descriptor file(
-        ::open(temporary.path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
-    check(file.number >= 0, path, ": cannot write in folder ", folder, ": ", reason());
-    std::string buffer;
-    constexpr size_t kBuffer = 1 << 16;
-    fill([&](const void* bytes, size_t count) {
-      if (count == 0) return;  // an empty tensor has no address
-      const char* from = static_cast<const char*>(bytes);
-      if (buffer.size() + count <= kBuffer) {
-        buffer.append(from, count);
-        return;
-      }
-      write_all(file.number, buffer.data(), buffer.size(), path);
-      buffer.clear();
-      write_all(file.number, from, count, path);
-    });
-    write_all(file.number, buffer.data(), buffer.size(), path);
-    const bool synced = ::fsync(file.number) == 0;
-    check(synced, path, ": cannot write to the disk: ", reason());
-  }
-  const bool renamed = ::rename(temporary.path.c_str(), path.c_str()) == 0;
-  check(renamed, path, ": cannot be replaced: ", reason());
-  temporary.kept = true;
+  remove_stale(path);
+  Temporary temporary(path);
+  std::string buffer;
+  constexpr size_t kBuffer = 1 << 16;
+  fill([&](const void* bytes, size_t count) {
+    if (count == 0) return;  // an empty tensor has no address
+    const char* from = static_cast<const char*>(bytes);
+    if (buffer.size() + count <= kBuffer) {
+      buffer.append(from, count);
+      return;
+    }
+    write_all(temporary.file(), buffer.data(), buffer.size(), path);
+    buffer.clear();
+    write_all(temporary.file(), from, count, path);
+  });
+  write_all(temporary.file(), buffer.data(), buffer.size(), path);
+  const bool synced = ::fsync(temporary.file()) == 0;
+  check(synced, path, ": cannot write to the disk: ", reason());
+  temporary.become(path);
   sync_folder(folder);
 }
 

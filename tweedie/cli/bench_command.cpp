@@ -25,13 +25,14 @@ std::string solver_words(const Json& record) {
   return line;
 }
 
-int run_bench(BenchOptions& options) {
+int run_bench(BenchOptions& options, const Registry& registry) {
   for (const std::string& setting : options.settings)
     set_option(options.request.sampler_options, setting);
   if (!options.json.empty() && options.json != "-") require_writable(options.json);
   Progress progress;
   Json record = {{"command", "bench"}};
-  record.update(bench(options.request, [&](const std::string& line) { progress.say(line); }));
+  record.update(
+      bench(options.request, registry, [&](const std::string& line) { progress.say(line); }));
   write_json(options.json, record);
   char line[200];
   std::snprintf(
@@ -65,7 +66,8 @@ void add_bench(CLI::App& app, Cli& cli) {
                    "option of the sampler, as in eta=0.5; may be repeated")
       ->allow_extra_args(false)
       ->take_all();
-  command->add_option("--steps", request.steps, "of a whole sampling");
+  command->add_option("--steps", request.steps, "of a whole sampling; default: 20")
+      ->check(CLI::PositiveNumber);
   command->add_option("--precision", request.precision, "auto, fp32 or bf16");
   command->add_option("--threads", request.threads, "default: what LibTorch takes")
       ->check(CLI::PositiveNumber);
@@ -73,7 +75,7 @@ void add_bench(CLI::App& app, Cli& cli) {
   command->add_option("--json", options->json, "file for the result, - for standard output");
   command->callback([=, &cli] {
     cli.computes = true;
-    cli.action = [options] { return run_bench(*options); };
+    cli.action = [options, &cli] { return run_bench(*options, cli.registry); };
   });
 }
 

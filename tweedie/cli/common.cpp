@@ -1,7 +1,6 @@
 #include "tweedie/cli/common.h"
 
 #include <cerrno>
-#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
@@ -10,6 +9,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "tweedie/base/clock.h"
 #include "tweedie/base/files.h"
 #include "tweedie/cli/blas.h"
 #include "tweedie/cli/duration.h"
@@ -82,12 +82,11 @@ Json record_of(const std::string& command, const std::string& model_path, const 
 }
 
 Log counted_progress(Progress& progress, const std::string& what) {
-  using Clock = std::chrono::steady_clock;
   return [&progress, what, begun = Clock::now()](const std::string& line) {
     long long done = 0, all = 0;
     if (std::sscanf(line.c_str(), "%*s %lld of %lld", &done, &all) != 2 || done == 0)
       return progress.say(line);
-    const double seconds = std::chrono::duration<double>(Clock::now() - begun).count();
+    const double seconds = seconds_since(begun);
     const double left = seconds / static_cast<double>(done) * static_cast<double>(all - done);
     char rate[48];
     std::snprintf(rate, sizeof rate, "%.3g", static_cast<double>(done) / std::max(seconds, 1e-9));

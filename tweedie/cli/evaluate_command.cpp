@@ -36,6 +36,57 @@ void check_split(const std::string& split) {
   check(split == "train" || split == "test", "--split: expected train or test, got '", split, "'");
 }
 
+/// Options that say nothing to some methods, and those to which they do.
+struct Special {
+  const char* option;
+  std::vector<std::string> methods;
+};
+
+const std::vector<Special>& special_options() {
+  static const std::vector<std::string> chain = {"vlb", "ais"}, flow = {"ode", "exact"};
+  static const std::vector<Special> all = {{"--terms", {"vlb"}},
+                                           {"--path-steps", chain},
+                                           {"--variance", chain},
+                                           {"--paths", chain},
+                                           {"--rtol", flow},
+                                           {"--atol", flow},
+                                           {"--tolerance", flow},
+                                           {"--max-evaluations", flow},
+                                           {"--dequantisation", flow},
+                                           {"--no-error-estimate", flow},
+                                           {"--probes", {"ode"}},
+                                           {"--probe-kind", {"ode"}},
+                                           {"--exact-limit", {"exact"}}};
+  return all;
+}
+
+/// An option that would be ignored is an error: its user expects something of it.
+void refuse_unused(const CLI::App& command, const std::string& method) {
+  for (const auto& [option, methods] : special_options())
+    if (command.count(option) > 0 &&
+        std::find(methods.begin(), methods.end(), method) == methods.end())
+      fail(option, ": says nothing to --method ", method, "; it is for ", methods.front(),
+           methods.size() > 1 ? " and " + methods.back() : "");
+}
+
+/// What a peer's conventions fix.
+void refuse_fixed(const CLI::App& command, const std::string& peer) {
+  if (peer.empty()) return;
+  for (const char* option : {"--terms", "--paths", "--rtol", "--atol", "--tolerance", "--probes",
+                             "--probe-kind", "--dequantisation", "--decoder"})
+    check(command.count(option) == 0, option, ": --compat ", peer,
+          " has its own; leave one of the two out");
+}
+
+/// A merge takes what its parts were made with.
+void refuse_beside_merge(const CLI::App& command) {
+  const std::vector<std::string> own = {"--merge", "--json", "--plot", "--per-example"};
+  for (const CLI::Option* option : command.get_options())
+    check(
+        option->count() == 0 || std::find(own.begin(), own.end(), option->get_name()) != own.end(),
+        option->get_name(), ": says nothing to --merge, whose parts are evaluated already");
+}
+
 /// "i/n".
 void read_shard(const std::string& text, EvaluateRequest& request) {
   if (text.empty()) return;
@@ -108,8 +159,6 @@ int status_of(const Evaluation& evaluation) {
 }
 
 int run_merge(const EvaluateOptions& options) {
-  check(options.model.empty(), "--merge: takes the results of shards and no model, got ",
-        options.model);
   std::vector<Json> parts;
   for (const std::string& path : options.merge) {
     parts.push_back(parse_json(read_file(path)));
@@ -147,7 +196,7 @@ X0Variance measure_variance(const Model& model, const Registry& registry, const 
                               kVarianceExamples, request.seed);
 }
 
-int run_evaluate(EvaluateOptions& options, const Registry& registry) {
+int run_evaluate(const CLI::App& command, EvaluateOptions& options, const Registry& registry) {
   if (!options.json.empty() && options.json != "-") require_writable(options.json);
   if (!options.per_example.empty()) {
     check(options.per_example.ends_with(".npy") || options.per_example.ends_with(".csv"),
@@ -155,11 +204,16 @@ int run_evaluate(EvaluateOptions& options, const Registry& registry) {
     require_writable(options.per_example);
   }
   require_plot(options.plot);
-  if (!options.merge.empty()) return run_merge(options);
+  if (!options.merge.empty()) {
+    refuse_beside_merge(command);
+    return run_merge(options);
+  }
   check(!options.model.empty(), "evaluate: name the model: a run folder, checkpoint or model file");
   EvaluateRequest& request = options.request;
   if (options.tolerance > 0) request.rtol = request.atol = options.tolerance;
   const std::string method = method_of(options);
+  refuse_fixed(command, request.compat);
+  refuse_unused(command, method);
   check_split(options.split);
   read_shard(options.shard, request);
   request.solver_curve = !options.plot.empty();
@@ -218,12 +272,17 @@ namespace {
 /// Of the methods ode and exact.
 void add_flow_options(CLI::App& command, EvaluateOptions& options) {
   EvaluateRequest& request = options.request;
+  const CLI::Validator finite(
+      [](const std::string& text) {
+        return std::isfinite(std::strtod(text.c_str(), nullptr)) ? "" : "got " + text;
+      },
+      "FINITE");
   command.add_option("--rtol", request.rtol, "ode: relative tolerance of a step")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::PositiveNumber & finite);
   command.add_option("--atol", request.atol, "ode: absolute tolerance of a step")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::PositiveNumber & finite);
   command.add_option("--tolerance", options.tolerance, "ode: both tolerances")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::PositiveNumber & finite);
   command
       .add_option("--max-evaluations", request.max_evaluations,
                   "ode: of the network, for each example and solve; the result leaves out the "
@@ -301,7 +360,9 @@ void add_evaluate(CLI::App& app, Cli& cli) {
   command->add_option("--json", options->json, "file for the result, - for standard output");
   command->callback([=, &cli] {
     cli.computes = true;
-    cli.action = [options, &cli] { return run_evaluate(*options, cli.registry); };
+    cli.action = [command, options, &cli] {
+      return run_evaluate(*command, *options, cli.registry);
+    };
   });
 }
 

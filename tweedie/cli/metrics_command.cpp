@@ -18,8 +18,9 @@ std::string metric_line(const std::string& name, const Json& found) {
   const auto number = [&](const char* key) { return found.at(key).get<double>(); };
   char text[160];
   if (name == "sliced-wasserstein")
-    std::snprintf(text, sizeof text, "%.4g +- %.2g", number("distance"),
-                  number("distance_standard_error"));
+    std::snprintf(text, sizeof text, "%.4g, by %lld random projections (their choice alone: %.2g)",
+                  number("distance"), found.at("projections").get<long long>(),
+                  number("distance_standard_error_over_projections"));
   else if (name == "mmd")
     std::snprintf(text, sizeof text, "MMD^2 %.3g, p = %.3g", number("squared"), number("p_value"));
   else if (name == "classifier")
@@ -39,18 +40,12 @@ std::string metric_line(const std::string& name, const Json& found) {
 }
 
 int run_metrics(MetricsOptions& options, const Registry& registry) {
-  const MeasureRequest& request = options.request;
-  check(request.split == "train" || request.split == "test",
-        "--split: expected train or test, got '", request.split, "'");
   if (!options.json.empty() && options.json != "-") require_writable(options.json);
   Progress progress;
   options.request.log = [&](const std::string& line) { progress.update(line); };
-  const Json found = measure(request, registry);
+  const Json found = measure(options.request, registry);
   progress.finish();
-  Json record = {{"command", "metrics"},
-                 {"file", request.samples},
-                 {"data", request.data},
-                 {"split", request.split}};
+  Json record = {{"program", "tweedie " TWEEDIE_VERSION}, {"command", "metrics"}};
   record.update(found);
   write_json(options.json, record);
   for (const std::string& name : metric_names())

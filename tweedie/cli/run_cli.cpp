@@ -79,6 +79,9 @@ int run_cli(int argc, char** argv, const Registry& registry) {
   for (auto* add : {add_train, add_sample, add_compare_samplers, add_evaluate, add_diffuse,
                     add_list, add_describe, add_baselines, add_metrics, add_report, add_bench})
     add(app, cli);
+  for (CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; }))
+    if (CLI::Option* seed = command->get_option_no_throw("--seed"))
+      seed->check(CLI::NonNegativeNumber);  // an unsigned number would take -1 for 2^64 - 1
   try {
     const std::string first = argc > 1 ? argv[1] : "";
     if (!first.empty() && first[0] != '-') {

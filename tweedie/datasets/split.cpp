@@ -8,15 +8,19 @@
 
 namespace tweedie {
 
+Split split_named(const std::string& word, const std::string& where) {
+  check(word == "train" || word == "test", where, ": split is \"train\" or \"test\", got '", word,
+        "'");
+  return word == "train" ? Split::train : Split::test;
+}
+
 Split take_split(Json& options, const std::string& where) {
   check(options.is_object(), where, ": expected a table of options, got ", options.dump());
   const auto found = options.find("split");
   if (found == options.end()) return Split::train;
   const Json word = *found;
   options.erase("split");
-  check(word == "train" || word == "test", where, ": split is \"train\" or \"test\", got ",
-        word.dump());
-  return word == "train" ? Split::train : Split::test;
+  return split_named(word.is_string() ? word.get<std::string>() : word.dump(), where);
 }
 
 std::vector<int64_t> hold_out(int64_t size, double holdout, Split split, const std::string& where) {

@@ -11,6 +11,9 @@ namespace tweedie {
 
 enum class Split { train, test };
 
+/// Throws Error on another word than "train" or "test".
+Split split_named(const std::string& word, const std::string& where);
+
 /// Takes "split" out of the options; without it, train.  Throws Error on another word.
 Split take_split(Json& options, const std::string& where);
 

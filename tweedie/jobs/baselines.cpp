@@ -1,7 +1,6 @@
 #include "tweedie/jobs/baselines.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <memory>
 #include <numeric>
@@ -10,7 +9,9 @@
 #include <lzma.h>
 #include <webp/encode.h>
 
+#include "tweedie/base/clock.h"
 #include "tweedie/base/error.h"
+#include "tweedie/base/spread.h"
 #include "tweedie/tensor/image.h"
 
 namespace tweedie {
@@ -45,7 +46,7 @@ Baseline independent_pixels(const Dataset& train, const Tensor& test) {
   const Tensor per_image = bits.index({(test.flatten(1).to(torch::kLong) + place)}).mean(1);  // [n]
   const double n = static_cast<double>(test.size(0));
   return {"independent pixels", per_image.mean().item<double>(),
-          n > 1 ? per_image.std().item<double>() / std::sqrt(n) : 0,
+          n > 1 ? per_image.std().item<double>() / std::sqrt(n) : std::nan(""),
           "every pixel drawn from its own histogram of the training images, knowing nothing of its "
           "neighbours"};
 }
@@ -142,7 +143,7 @@ size_t xz_bytes(const Tensor& images) {
 
 BaselinesResult measure_baselines(const Dataset& train, const Dataset& test,
                                   const BaselinesRequest& request) {
-  const auto started = std::chrono::steady_clock::now();
+  const auto started = Clock::now();
   check(test.levels == kLevels && test.shape.size() == 3 &&
             (test.shape[0] == 1 || test.shape[0] == 3),
         "baselines: need 8-bit images with 1 or 3 channels; the data '", test.name, "' has shape ",
@@ -151,9 +152,7 @@ BaselinesResult measure_baselines(const Dataset& train, const Dataset& test,
         "baselines: training and test images differ in shape");
   check(request.limit >= 0, "baselines: --limit ", request.limit, "; expected 1 or more");
   const int64_t n = request.limit > 0 ? std::min(request.limit, test.size) : test.size;
-  std::vector<int64_t> indices;
-  for (int64_t i = 0; i < n; ++i) indices.push_back(i * test.size / n);
-  const Tensor images = pixels_of(test, indices);
+  const Tensor images = pixels_of(test, spread_places(n, test.size));
   const Tensor mosaic = mosaic_of(images);
   const double dims = static_cast<double>(images.numel());
   BaselinesResult result{{}, n, images[0].numel(), 0};
@@ -162,14 +161,13 @@ BaselinesResult measure_baselines(const Dataset& train, const Dataset& test,
     result.baselines.push_back(std::move(baseline));
   };
   add(independent_pixels(train, images));
-  add({"lossless WebP", 8.0 * static_cast<double>(webp_bytes(mosaic)) / dims, 0,
+  add({"lossless WebP", 8.0 * static_cast<double>(webp_bytes(mosaic)) / dims, std::nan(""),
        "all images in one picture, slowest preset"});
-  add({"xz", 8.0 * static_cast<double>(xz_bytes(images)) / dims, 0,
+  add({"xz", 8.0 * static_cast<double>(xz_bytes(images)) / dims, std::nan(""),
        "a general compressor on the raw bytes, its strongest preset"});
-  add({"lossless JPEG XL", 8.0 * static_cast<double>(jxl_bytes(mosaic)) / dims, 0,
+  add({"lossless JPEG XL", 8.0 * static_cast<double>(jxl_bytes(mosaic)) / dims, std::nan(""),
        "all images in one picture, effort 7"});
-  result.seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  result.seconds = seconds_since(started);
   return result;
 }
 

@@ -1,6 +1,7 @@
 // What simple models and compressors need for the same images: the yardsticks of a likelihood.
 #pragma once
 
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -13,8 +14,8 @@ namespace tweedie {
 struct Baseline {
   std::string name;  // "lossless WebP"
   double bits_per_dim = 0;
-  double bits_per_dim_error =
-      0;  // standard error over the images; 0 for a compressor of all at once
+  // Standard error over the images; NaN for one image, and for a compressor of all at once.
+  double bits_per_dim_error = std::numeric_limits<double>::quiet_NaN();
   std::string meaning;
 };
 

@@ -4,9 +4,9 @@
 #include <sys/resource.h>
 #include <torch/nn/modules/linear.h>
 
-#include <chrono>
 #include <numeric>
 
+#include "tweedie/base/clock.h"
 #include "tweedie/jobs/bench_solver.h"
 #include "tweedie/jobs/model_file.h"
 #include "tweedie/jobs/optimiser.h"
@@ -21,6 +21,7 @@ namespace {
 
 constexpr int64_t kWarmUpSteps = 3;  // memory is mapped and oneDNN's code made in the first ones
 constexpr size_t kFewestSteps = 5;
+constexpr int64_t kSamplingSteps = 20, kMostThreads = 4096;
 constexpr uint64_t kSeed = 1;
 
 /// x and 32 features of the noise through layers of 34-128-128-128-2 units.
@@ -120,17 +121,21 @@ void check_request(const BenchRequest& request) {
   check(request.precision == "auto" || request.precision == "fp32" || request.precision == "bf16",
         "--precision: expected auto, fp32 or bf16, got '", request.precision, "'");
   check(request.batch >= 0, "--batch: expected 1 or more, got ", request.batch);
-  check(request.threads >= 0, "--threads: expected 1 or more, got ", request.threads);
+  check(request.threads >= 0 && request.threads <= kMostThreads, "--threads: expected 1 to ",
+        kMostThreads, ", got ", request.threads);
   check(request.sampler.empty() || request.kind == "sample", "--sampler ", request.sampler,
         ": only `tweedie bench sample` samples");
   check(request.net != "none" || request.kind == "sample",
         "--net none: has nothing to train; use `tweedie bench sample`");
-  check(request.steps >= 1, "--steps: expected 1 or more, got ", request.steps);
+  check(request.steps >= 0, "--steps: expected 1 or more, got ", request.steps);
+  check(!request.sampler.empty() || request.steps == 0, "--steps ", request.steps,
+        ": is for whole samplings; add --sampler NAME");
+  check(!request.sampler.empty() || request.sampler_options.empty(),
+        "--set: sets options of a sampler; add --sampler NAME");
   check(request.seconds > 0, "--seconds: expected more than 0, got ", request.seconds);
 }
 
-Model model_of(const Net& net) {
-  Registry registry = builtin();
+Model model_of(const Net& net, Registry registry) {
   registry.networks["plain-mlp"] = {
       "", [](const Json&) -> std::shared_ptr<Network> { return std::make_shared<PlainMlp>(); }};
   registry.networks["fixed-tensor"] = {
@@ -148,13 +153,13 @@ std::vector<int64_t> places(int64_t batch) {
 }
 
 /// One training step a call.
-std::function<void()> training(const Model& model, const Net& net, int64_t batch,
-                               const std::string& precision) {
+std::function<void()> training(const Model& model, const Net& net, const Registry& registry,
+                               int64_t batch, const std::string& precision) {
   TrainConfig config;
   config.ema = {0.9999};
   const auto optimiser = std::make_shared<Optimiser>(*model.network, config);
   const Objective objective =
-      find_entry(builtin().objectives, "simple", "objective").make(Json::object())(model.schedule);
+      find_entry(registry.objectives, "simple", "objective").make(Json::object())(model.schedule);
   const Tensor x = keyed_normal({kSeed, Stream::data}, places(batch), 0, net.shape);
   model.network->train();
   return [=, step = int64_t{0}]() mutable {
@@ -176,10 +181,10 @@ std::function<void()> training(const Model& model, const Net& net, int64_t batch
 }
 
 /// One step of DDIM a call, down a path that is as long as it needs to be.
-std::function<void()> sampling(const Model& model, const Net& net, int64_t batch,
-                               const std::string& precision) {
+std::function<void()> sampling(const Model& model, const Net& net, const Registry& registry,
+                               int64_t batch, const std::string& precision) {
   model.network->eval();
-  const Sampler sampler = find_entry(builtin().samplers, "ddim", "sampler").make(Json::object());
+  const Sampler sampler = find_entry(registry.samplers, "ddim", "sampler").make(Json::object());
   Tensor x = keyed_prior(kSeed, places(batch), net.shape);
   return [=, at = int64_t{0}]() mutable {
     const int64_t steps = model.schedule.steps;
@@ -195,14 +200,13 @@ std::function<void()> sampling(const Model& model, const Net& net, int64_t batch
 
 /// Seconds of each step.
 std::vector<double> measure(const std::function<void()>& step, double seconds) {
-  using Clock = std::chrono::steady_clock;
   for (int64_t i = 0; i < kWarmUpSteps; ++i) step();
   std::vector<double> times;
   double sum = 0;
   while (sum < seconds || times.size() < kFewestSteps) {
     const auto begun = Clock::now();
     step();
-    times.push_back(std::chrono::duration<double>(Clock::now() - begun).count());
+    times.push_back(seconds_since(begun));
     sum += times.back();
   }
   std::sort(times.begin(), times.end());
@@ -216,9 +220,10 @@ double median_of(std::vector<double> values) {
 
 /// Seconds of a step of each whole sampling, sorted; what the solver takes of them goes to
 /// `record`.
-std::vector<double> measure_solver(const Model& model, const SolverRun& run, Json& record) {
+std::vector<double> measure_solver(const Model& model, const Registry& registry,
+                                   const SolverRun& run, Json& record) {
   std::vector<double> steps, outside, shares;
-  for (const SolverTime& time : time_solver(model, builtin(), run)) {
+  for (const SolverTime& time : time_solver(model, registry, run)) {
     const double beside = time.seconds - time.network_seconds;
     steps.push_back(time.seconds / static_cast<double>(run.steps));
     outside.push_back(1e3 * beside / static_cast<double>(time.evaluations));
@@ -262,49 +267,49 @@ std::string bench_nets() {
   return out;
 }
 
-Json bench(const BenchRequest& request, const Log& log) {
+Json bench(const BenchRequest& request, const Registry& registry, const Log& log) {
   check_request(request);
   const Net net = net_named(request.net);
   const int64_t batch = request.batch > 0 ? request.batch : net.batch;
   const std::string precision = resolve_precision(request.precision, torch::kCPU);
   const Threads threads(request.threads);
-  const Model model = model_of(net);
+  const Model model = model_of(net, registry);
+  const int64_t steps = request.steps > 0 ? request.steps : kSamplingSteps;
   if (log)
     log("measuring a " + request.kind + " step of " + net.name + ", batch " +
         std::to_string(batch) + ", " + precision);
   Json solver = Json::object();
   std::vector<double> times;
   if (!request.sampler.empty()) {
-    times = measure_solver(model,
+    times = measure_solver(model, registry,
                            {.sampler = request.sampler,
                             .options = request.sampler_options,
-                            .steps = request.steps,
+                            .steps = steps,
                             .batch = batch,
                             .precision = precision,
                             .seconds = request.seconds},
                            solver);
   } else {
-    times = measure(request.kind == "train" ? training(model, net, batch, precision)
-                                            : sampling(model, net, batch, precision),
+    times = measure(request.kind == "train" ? training(model, net, registry, batch, precision)
+                                            : sampling(model, net, registry, batch, precision),
                     request.seconds);
   }
   const double median = 1e3 * times[times.size() / 2];
   int64_t parameters = 0;
   for (const Tensor& parameter : model.network->parameters()) parameters += parameter.numel();
-  Json record = {
-      {"kind", request.kind},
-      {"net", request.net},
-      {"batch", batch},
-      {"parameters", parameters},
-      {"milliseconds_per_image", median / static_cast<double>(batch)},
-      {"milliseconds_per_step", median},
-      {"milliseconds_per_step_best", 1e3 * times.front()},
-      {"milliseconds_per_step_worst", 1e3 * times.back()},
-      {"steps", times.size() * static_cast<size_t>(request.sampler.empty() ? 1 : request.steps)},
-      {"precision", precision},
-      {"kernels", kernels::table().name},
-      {"threads", at::get_num_threads()},
-      {"peak_bytes", peak_bytes()}};
+  Json record = {{"kind", request.kind},
+                 {"net", request.net},
+                 {"batch", batch},
+                 {"parameters", parameters},
+                 {"milliseconds_per_image", median / static_cast<double>(batch)},
+                 {"milliseconds_per_step", median},
+                 {"milliseconds_per_step_best", 1e3 * times.front()},
+                 {"milliseconds_per_step_worst", 1e3 * times.back()},
+                 {"steps", times.size() * static_cast<size_t>(request.sampler.empty() ? 1 : steps)},
+                 {"precision", precision},
+                 {"kernels", kernels::table().name},
+                 {"threads", at::get_num_threads()},
+                 {"peak_bytes", peak_bytes()}};
   record.update(solver);
   return record;
 }

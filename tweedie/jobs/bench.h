@@ -3,8 +3,8 @@
 
 #include <string>
 
-#include "tweedie/base/json.h"
 #include "tweedie/base/log.h"
+#include "tweedie/registry.h"
 
 namespace tweedie {
 
@@ -18,7 +18,7 @@ struct BenchRequest {
   std::string sampler =
       {};  // whole samplings by this one, kind "sample" only; empty: steps of ddim
   Json sampler_options = Json::object();
-  int64_t steps = 20;  // of a whole sampling
+  int64_t steps = 0;  // of a whole sampling; 0: 20
 };
 
 /// The networks that can be measured and what they are, one line each.
@@ -31,6 +31,6 @@ std::string bench_nets();
 /// With a sampler, steps are those of whole samplings, and the object also has the time outside the
 /// network for each of its evaluations, and its share (`solver_overhead_share`).  Throws Error on
 /// an impossible request.
-Json bench(const BenchRequest& request, const Log& log);
+Json bench(const BenchRequest& request, const Registry& registry, const Log& log);
 
 }  // namespace tweedie

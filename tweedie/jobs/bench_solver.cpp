@@ -3,9 +3,9 @@
 #include <torch/utils.h>
 
 #include <algorithm>
-#include <chrono>
 #include <numeric>
 
+#include "tweedie/base/clock.h"
 #include "tweedie/jobs/precision.h"
 #include "tweedie/tensor/random.h"
 
@@ -15,19 +15,13 @@ namespace {
 constexpr int64_t kFirstSteps = 2;  // memory is mapped and oneDNN's code made in them
 constexpr uint64_t kSolverSeed = 1;
 
-using SolverClock = std::chrono::steady_clock;
-
-double elapsed_since(SolverClock::time_point begun) {
-  return std::chrono::duration<double>(SolverClock::now() - begun).count();
-}
-
 /// A network that knows how long it was at work.
 struct TimedNetwork : Network {
   explicit TimedNetwork(std::shared_ptr<Network> timed) : inner(std::move(timed)) {}
   Tensor forward(const Tensor& x, const Tensor& c_noise, const Condition& condition) override {
-    const auto begun = SolverClock::now();
+    const auto begun = Clock::now();
     Tensor out = inner->forward(x, c_noise, condition);
-    seconds += elapsed_since(begun);
+    seconds += seconds_since(begun);
     ++evaluations;
     return out;
   }
@@ -51,12 +45,12 @@ std::vector<SolverTime> time_solver(const Model& model, const Registry& registry
   const torch::NoGradGuard no_grad;
   const auto sample_once = [&](int64_t steps) {
     network->seconds = 0, network->evaluations = 0;
-    const auto begun = SolverClock::now();
+    const auto begun = Clock::now();
     const Path path = named_path(suitable_path(entry.facts, model.schedule), model.schedule, steps);
     const Tensor noise =
         keyed_prior(kSolverSeed, samples, model.data.shape, model.schedule.prior_std);
     sampler(denoiser, noise, path, {}, keyed_noise(kSolverSeed, samples), {});
-    return SolverTime{elapsed_since(begun), network->seconds, network->evaluations};
+    return SolverTime{seconds_since(begun), network->seconds, network->evaluations};
   };
   sample_once(std::min(kFirstSteps, run.steps));
   std::vector<SolverTime> times;

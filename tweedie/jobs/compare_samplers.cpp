@@ -1,27 +1,35 @@
 #include "tweedie/jobs/compare_samplers.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <limits>
 #include <set>
 
+#include "tweedie/base/clock.h"
+#include "tweedie/jobs/example_table.h"
 #include "tweedie/jobs/sample.h"
 #include "tweedie/metrics/sliced_wasserstein.h"
 
 namespace tweedie {
 namespace {
 
+constexpr int64_t kMostEvaluations = 100'000;
+
 void check_comparison(const CompareSamplersRequest& request) {
   check(!request.evaluations.empty(),
         "--evaluations: expected at least one number, as in --evaluations 10,20,40");
   for (const int64_t budget : request.evaluations)
-    check(budget >= 1 && budget <= 100'000,
-          "--evaluations: expected numbers from 1 to 100000, got ", budget);
+    check(budget >= 1 && budget <= kMostEvaluations, "--evaluations: expected numbers from 1 to ",
+          kMostEvaluations, ", got ", budget);
   const int64_t most = *std::max_element(request.evaluations.begin(), request.evaluations.end());
   check(request.reference_evaluations >= 2 * most, "--reference-evaluations ",
         request.reference_evaluations, ": the reference must be finer than what it judges; pass ",
         2 * most, " or more");
+  check(request.reference_evaluations <= 10 * kMostEvaluations,
+        "--reference-evaluations: expected ", 10 * kMostEvaluations, " or fewer, got ",
+        request.reference_evaluations);
+  check(request.count >= 1, "--count: expected 1 or more, got ", request.count);
+  check(request.batch >= 1, "--batch: expected 1 or more, got ", request.batch);
   const std::vector<std::string> paths = path_names();
   check(std::find(paths.begin(), paths.end(), request.path) != paths.end(), "unknown path '",
         request.path, "'", suggestion(request.path, paths));
@@ -52,9 +60,8 @@ SolverCurve curve_named(const std::string& name, const std::string& path, const 
                     .path = path == "auto" ? suitable_path(entry.facts, model.schedule) : path,
                     .stochastic = entry.facts.stochastic,
                     .points = {},
-                    .trouble = {}};
-  const bool knows_clip = entry.options.find("clip = ") != std::string::npos;
-  if (!curve.stochastic && knows_clip) curve.options["clip"] = false;
+                    .missing = {}};
+  if (!curve.stochastic && entry.clips) curve.options["clip"] = false;
   return curve;
 }
 
@@ -71,10 +78,7 @@ SolverCurve reference_of(const Model& model, const Registry& registry, int64_t e
         " evaluations; it needs 2 steps (--reference-evaluations 400) and a chain of 2");
   curve.points.push_back({.budget = evaluations,
                           .steps = taken,
-                          .evaluations = registry.samplers.at(name).facts.evaluations.of(taken),
-                          .error = 0,
-                          .standard_error = 0,
-                          .seconds = 0});
+                          .evaluations = registry.samplers.at(name).facts.evaluations.of(taken)});
   return curve;
 }
 
@@ -89,20 +93,19 @@ std::vector<Planned> plan(std::vector<SolverCurve>& curves, const Model& model,
   std::vector<Planned> runs;
   for (size_t i = 0; i < curves.size(); ++i) {
     const EvaluationCount& count = registry.samplers.at(curves[i].sampler).facts.evaluations;
-    if (count.per_step == 0) {
-      curves[i].trouble =
-          "chooses its own steps, so that no number of evaluations can be asked of it";
-      continue;
-    }
     for (const int64_t budget : budgets) {
       const int64_t steps = count.steps_within(budget), chain = model.schedule.steps;
-      if (steps == 0) {
-        curves[i].trouble = "needs more evaluations than " + std::to_string(budget);
-      } else if (chain > 0 && steps > chain) {
-        curves[i].trouble = "the chain has only " + std::to_string(chain) + " steps";
-      } else {
-        runs.push_back({i, {budget, steps, count.of(steps), 0, 0, 0}});
-      }
+      std::string why;
+      if (count.per_step == 0)
+        why = "it chooses its own steps, so that no number of evaluations can be asked of it";
+      else if (steps == 0)
+        why = "a single step takes " + std::to_string(count.of(1));
+      else if (chain > 0 && steps > chain)
+        why = "the chain has only " + std::to_string(chain) + " steps";
+      if (why.empty())
+        runs.push_back({i, {.budget = budget, .steps = steps, .evaluations = count.of(steps)}});
+      else
+        curves[i].missing.push_back({budget, why});
     }
   }
   return runs;
@@ -162,14 +165,13 @@ struct Measured {
 Measured root_mean_square(const Tensor& difference) {
   const Tensor squares = difference.to(at::kDouble).square().flatten(1).mean(1);  // [B]
   const double root = std::sqrt(squares.mean().item<double>());
-  const double spread = squares.size(0) > 1 ? squares.std().item<double>() : 0;
-  const double of_square = spread / std::sqrt(static_cast<double>(squares.size(0)));
-  return {root, root > 0 ? of_square / (2 * root) : 0};
+  const double error = mean_of(squares).error;
+  return {root, root > 0 ? error / (2 * root) : error};
 }
 
+/// How it would scatter with other samples is not known.
 Measured distance_of_sets(const Tensor& a, const Tensor& b) {
-  const SlicedWasserstein found = sliced_wasserstein(a, b);
-  return {found.distance, found.standard_error};
+  return {sliced_wasserstein(a, b).distance, std::nan("")};
 }
 
 /// Best first at the middle budget; those without a point there last of their kind.
@@ -204,7 +206,7 @@ const std::vector<std::string>& usual_solvers() {
 
 SamplerComparison compare_samplers(const Model& model, const Registry& registry,
                                    const CompareSamplersRequest& request) {
-  const auto started = std::chrono::steady_clock::now();
+  const auto started = Clock::now();
   check_comparison(request);
   const std::set<int64_t> sorted(request.evaluations.begin(), request.evaluations.end());
   const std::vector<int64_t> budgets(sorted.begin(), sorted.end());
@@ -252,15 +254,15 @@ SamplerComparison compare_samplers(const Model& model, const Registry& registry,
       point.seconds = result.seconds;
       curve.points.push_back(point);
     } catch (const Error& error) {  // this sampler cannot be run on this model: the others can
-      curve.trouble = error.what();
+      curve.missing.push_back({point.budget, error.what()});
     }
   }
   check(std::any_of(out.curves.begin(), out.curves.end(),
                     [](const SolverCurve& curve) { return !curve.points.empty(); }),
         "compare-samplers: none of the samplers can be run on this model; ",
-        out.curves.front().sampler, ": ", out.curves.front().trouble);
+        out.curves.front().sampler, ": ", out.curves.front().missing.front().because);
   sort_curves(out.curves, out.middle_budget);
-  out.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  out.seconds = seconds_since(started);
   return out;
 }
 

@@ -28,17 +28,22 @@ const std::vector<std::string>& usual_solvers();
 /// One run of a solver.
 struct SolverPoint {
   int64_t budget, steps, evaluations;
-  double error;  // in units of the data
-  double standard_error;
-  double seconds;
+  double error = 0;           // in units of the data
+  double standard_error = 0;  // over the samples; NaN where it is not known: of one, of distances
+  double seconds = 0;
+};
+
+struct MissingPoint {
+  int64_t budget;
+  std::string because;
 };
 
 struct SolverCurve {
   std::string sampler, path;
   Json options = Json::object();
   bool stochastic = false;
-  std::vector<SolverPoint> points;  // by rising budget; none where a budget is too small
-  std::string trouble;              // why points are missing
+  std::vector<SolverPoint> points;  // by rising budget
+  std::vector<MissingPoint> missing;
 };
 
 struct SamplerComparison {

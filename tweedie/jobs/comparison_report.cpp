@@ -117,7 +117,27 @@ Json curve_json(const SolverCurve& curve) {
               {"error_is",
                curve.stochastic ? "sliced Wasserstein-2 distance" : "root mean square difference"},
               {"points", points}};
-  if (!curve.trouble.empty()) out["points_missing_because"] = curve.trouble;
+  for (const MissingPoint& point : curve.missing)
+    out["points_missing"].push_back({{"budget", point.budget}, {"because", point.because}});
+  return out;
+}
+
+/// "was not run with 5, 10 evaluations: why; with 80: why else"
+std::string missing_words(const SolverCurve& curve) {
+  std::vector<std::pair<std::string, std::string>> reasons;  // and their budgets
+  for (const MissingPoint& point : curve.missing) {
+    const std::string budget = std::to_string(point.budget);
+    const auto known = std::find_if(reasons.begin(), reasons.end(),
+                                    [&](const auto& r) { return r.first == point.because; });
+    if (known != reasons.end())
+      known->second += ", " + budget;
+    else
+      reasons.emplace_back(point.because, budget);
+  }
+  std::string out;
+  for (const auto& [because, budgets] : reasons)
+    out += (out.empty() ? "was not run with " : "; with ") + budgets +
+           (out.empty() ? " evaluations: " : ": ") + because;
   return out;
 }
 
@@ -166,10 +186,7 @@ std::string comparison_table(const SamplerComparison& comparison) {
     if (any_of_kind(comparison, stochastic))
       out += (out.empty() ? "" : "\n") + table_of_kind(comparison, stochastic);
   for (const SolverCurve& curve : comparison.curves)
-    if (!curve.trouble.empty())
-      out += curve.sampler +
-             (curve.points.empty() ? " was not run: " : " was not run at all budgets: ") +
-             curve.trouble + "\n";
+    if (!curve.missing.empty()) out += curve.sampler + " " + missing_words(curve) + "\n";
   return out;
 }
 

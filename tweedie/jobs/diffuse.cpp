@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "tweedie/base/format.h"
+#include "tweedie/base/spread.h"
 #include "tweedie/jobs/film.h"
 #include "tweedie/tensor/levels.h"
 #include "tweedie/tensor/random.h"
@@ -65,8 +66,7 @@ struct Trajectory {
 
 Trajectory trajectory_of(const Dataset& data, const Schedule& schedule, int64_t moments,
                          int64_t examples, uint64_t seed) {
-  std::vector<int64_t> indices;
-  for (int64_t i = 0; i < examples; ++i) indices.push_back(i * data.size / examples);
+  const std::vector<int64_t> indices = spread_places(examples, data.size);
   const at::Tensor x0 = data.get(indices).x;
   const at::Tensor eps = keyed_normal({seed, Stream::noise}, indices, 0, data.shape);
   Trajectory way{
@@ -157,7 +157,7 @@ Json diffuse_pictures(const Dataset& data, const Schedule& schedule,
                          : animation ? std::max<int64_t>(request.examples, 16)
                                      : request.examples;
   const Trajectory way = trajectory_of(data, schedule, animation ? request.frames : request.moments,
-                                       std::min(wanted, data.size), request.seed);
+                                       wanted, request.seed);
   double limit = 0;
   if (points)
     for (const at::Tensor& x : {way.x.front(), way.x.back()})

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "tweedie/base/spread.h"
 #include "tweedie/jobs/evaluate_compat.h"
 #include "tweedie/jobs/evaluation_data.h"
 #include "tweedie/jobs/solver_curve.h"
@@ -12,10 +13,7 @@ constexpr int64_t kMomentExamples = 256;
 
 /// Of each dimension, over some examples evenly spread over the data.
 DataMoments moments_of(const Dataset& data) {
-  const int64_t count = std::min(kMomentExamples, data.size);
-  std::vector<int64_t> indices;
-  for (int64_t i = 0; i < count; ++i) indices.push_back(i * data.size / count);
-  const Tensor x = data.get(indices).x.to(at::kCPU, at::kDouble);
+  const Tensor x = data.get(spread_places(kMomentExamples, data.size)).x.to(at::kCPU, at::kDouble);
   return {x.mean(0), x.var(0, false)};
 }
 

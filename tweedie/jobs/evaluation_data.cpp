@@ -5,9 +5,18 @@
 #include <memory>
 #include <numeric>
 
+#include "tweedie/base/spread.h"
 #include "tweedie/jobs/device.h"
 
 namespace tweedie {
+namespace {
+
+/// The places of the request's examples in the data, of all shards together.
+std::vector<int64_t> places_asked(const Dataset& data, const EvaluateRequest& request) {
+  return spread_places(request.limit > 0 ? request.limit : data.size, data.size);
+}
+
+}  // namespace
 
 void check_request(const Model& model, const Dataset& data, const EvaluateRequest& request) {
   check(data.size >= 1, "evaluate: the data '", data.name, "' has no examples");
@@ -35,7 +44,8 @@ void check_request(const Model& model, const Dataset& data, const EvaluateReques
 void for_each_batch(const Model& model, const Dataset& data, const EvaluateRequest& request,
                     int64_t size, const std::function<void(const EvaluationBatch&)>& use) {
   const torch::Device device = device_of(*model.network);
-  const int64_t examples = request.limit > 0 ? std::min(request.limit, data.size) : data.size;
+  const std::vector<int64_t> places = places_asked(data, request);
+  const int64_t examples = static_cast<int64_t>(places.size());
   const int64_t batches = (examples + size - 1) / size;
   check(request.shards <= batches, "evaluate: ", request.shards, " shards of ", examples,
         " examples in ", batches, " batches; use fewer shards or a smaller --batch");
@@ -44,8 +54,8 @@ void for_each_batch(const Model& model, const Dataset& data, const EvaluateReque
     mine += std::min(size, examples - b * size);
   for (int64_t b = request.shard - 1; b < batches; b += request.shards) {
     EvaluationBatch batch;
-    for (int64_t i = b * size; i < std::min((b + 1) * size, examples); ++i)
-      batch.indices.push_back(i * data.size / examples);
+    batch.indices.assign(places.begin() + b * size,
+                         places.begin() + std::min((b + 1) * size, examples));
     const Batch given = data.get(batch.indices);
     batch.x0 = given.x.to(device);
     if (model.config.data.conditional) batch.condition.label = given.condition.label.to(device);
@@ -74,6 +84,8 @@ Json common_settings(const Model& model, const Dataset& data, const EvaluateRequ
   out["prior"] = {{"distribution", "normal"}, {"std", model.schedule.prior_std}};
   out["class_nats"] = class_nats(model);
   out["seed"] = request.seed;
+  out["examples"] = places_asked(data, request).size();
+  out["batch"] = request.batch;
   out["shard"] = request.shard;
   out["shards"] = request.shards;
   return out;

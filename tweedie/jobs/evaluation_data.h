@@ -1,8 +1,7 @@
 // What the ways of evaluating share: which examples, in which batches, and their settings.
 #pragma once
 
-#include <chrono>
-
+#include "tweedie/base/clock.h"
 #include "tweedie/jobs/evaluate.h"
 
 namespace tweedie {
@@ -21,7 +20,8 @@ void check_request(const Model& model, const Dataset& data, const EvaluateReques
 void for_each_batch(const Model& model, const Dataset& data, const EvaluateRequest& request,
                     int64_t size, const std::function<void(const EvaluationBatch&)>& use);
 
-/// Method, kind ("bound" or "estimate"), meaning, and what all methods have in common.
+/// Method, kind ("bound" or "estimate"), meaning, and what all methods have in common: whatever
+/// shards must agree in.
 Json common_settings(const Model& model, const Dataset& data, const EvaluateRequest& request,
                      const std::string& method, const std::string& kind,
                      const std::string& meaning);
@@ -47,10 +47,5 @@ Noise noise_of(const EvaluateRequest& request, std::vector<int64_t> keys, Stream
 
 /// The `copy`-th key of an example: streams of its own for the paths or draws of one example.
 inline int64_t key_of_copy(int64_t index, int64_t copy) { return index + (copy << 40); }
-
-/// Seconds since.
-inline double seconds_since(std::chrono::steady_clock::time_point started) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
-}
 
 }  // namespace tweedie

@@ -1,9 +1,14 @@
 #include "tweedie/jobs/measure.h"
 
 #include <algorithm>
-#include <numeric>
+#include <cmath>
+#include <cstdio>
+
+#include <zlib.h>
 
 #include "tweedie/base/fields.h"
+#include "tweedie/base/files.h"
+#include "tweedie/base/spread.h"
 #include "tweedie/metrics/classifier_test.h"
 #include "tweedie/metrics/features.h"
 #include "tweedie/metrics/frechet.h"
@@ -36,12 +41,21 @@ Tensor read_samples(const std::string& path) {
 }
 
 Tensor examples_of(const Dataset& data, int64_t limit) {
-  const int64_t count = limit > 0 ? std::min(limit, data.size) : data.size;
-  check(count >= 1, data.name, ": has no examples");
-  std::vector<int64_t> places;
-  for (int64_t i = 0; i < count; ++i) places.push_back(i * data.size / count);
-  return data.get(places).x;
+  check(data.size >= 1, data.name, ": has no examples");
+  return data.get(spread_places(limit > 0 ? limit : data.size, data.size)).x;
 }
+
+/// CRC-32 of a file, 8 hex digits: which samples or network it was.
+std::string crc_of_file(const std::string& path) {
+  const std::string bytes = read_file(path);
+  char text[16];
+  std::snprintf(text, sizeof text, "%08lx",
+                crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()));
+  return text;
+}
+
+/// null where there is none.
+Json text_or_null(const std::string& text) { return text.empty() ? Json() : Json(text); }
 
 class Measuring {
  public:
@@ -57,31 +71,36 @@ class Measuring {
     check(!request.samples.empty() || !request.features.empty(),
           "metrics: nothing to compare; give SAMPLES and --data, or --features and "
           "--reference-features");
+    choose_metrics();
+    if (!request.network.empty()) network_crc_ = crc_of_file(request.network);
+    if (!request.features.empty()) {
+      features_ = read_npy(request.features);
+      reference_features_ = read_npy(request.reference_features);
+    }
     if (request.samples.empty()) return;
     samples_ = read_samples(request.samples);
+    samples_crc_ = crc_of_file(request.samples);
     reference_ = open_dataset(registry, request.data, request.split);
     check(samples_.dim() >= 2 && samples_.sizes().slice(1) == at::IntArrayRef(reference_.shape),
           request.samples, ": holds examples of shape ", samples_.sizes(), ", but ",
           reference_.name, " has examples of shape ", at::IntArrayRef(reference_.shape));
   }
 
+  /// What was asked, then what was found.
   Json result() const {
-    std::vector<std::string> names = request_.metrics;
-    if (names.empty()) {
-      for (const std::string& name : metric_names()) {
-        const bool given = name == "frechet"
-                               ? !request_.features.empty() || !request_.network.empty()
-                               : !request_.samples.empty();
-        if (given) names.push_back(name);
-      }
-    }
-    Json out = Json::object();
-    for (const std::string& name : names) {
-      const std::vector<std::string> known = metric_names();
-      check(std::find(known.begin(), known.end(), name) != known.end(), "metrics: unknown metric '",
-            name, "'", suggestion(name, known));
-      check(!request_.samples.empty() || name == "frechet", "metrics: ", name,
-            " needs SAMPLES and --data");
+    Json out = {{"file", text_or_null(request_.samples)},
+                {"file_crc32", text_or_null(samples_crc_)},
+                {"data", text_or_null(request_.data)},
+                {"split", request_.data.empty() ? Json() : Json(request_.split)},
+                {"features_file", text_or_null(request_.features)},
+                {"reference_features_file", text_or_null(request_.reference_features)},
+                {"network", text_or_null(request_.network)},
+                {"network_crc32", text_or_null(network_crc_)},
+                {"metrics", names_},
+                {"limit", request_.limit},
+                {"any_size", request_.any_size},
+                {"seed", request_.seed}};
+    for (const std::string& name : names_) {
       if (request_.log) request_.log(name);
       out[name] = name == "sliced-wasserstein" ? sliced()
                   : name == "mmd"              ? of_pairs()
@@ -93,6 +112,25 @@ class Measuring {
   }
 
  private:
+  void choose_metrics() {
+    const std::vector<std::string> known = metric_names();
+    names_ = request_.metrics;
+    if (names_.empty()) {
+      for (const std::string& name : known) {
+        const bool given = name == "frechet"
+                               ? !request_.features.empty() || !request_.network.empty()
+                               : !request_.samples.empty();
+        if (given) names_.push_back(name);
+      }
+    }
+    for (const std::string& name : names_) {
+      check(std::find(known.begin(), known.end(), name) != known.end(), "metrics: unknown metric '",
+            name, "'", suggestion(name, known));
+      check(!request_.samples.empty() || name == "frechet", "metrics: ", name,
+            " needs SAMPLES and --data");
+    }
+  }
+
   Tensor some_samples() const { return spread_rows(samples_, request_.limit); }
   Tensor some_reference() const { return examples_of(reference_, request_.limit); }
 
@@ -106,10 +144,11 @@ class Measuring {
     const Tensor b = examples_of(reference_, 0);
     const SlicedWasserstein found = sliced_wasserstein(
         samples_, b, {.projections = request_.projections, .seed = request_.seed});
-    return sized({{"distance", found.distance},
-                  {"distance_standard_error", found.standard_error},
-                  {"projections", found.projections}},
-                 samples_, b);
+    return sized(
+        {{"distance", found.distance},
+         {"distance_standard_error_over_projections", found.standard_error_over_projections},
+         {"projections", found.projections}},
+        samples_, b);
   }
 
   Json of_pairs() const {
@@ -135,8 +174,8 @@ class Measuring {
 
   Json of_features() const {
     const bool files = !request_.features.empty(), network = !request_.network.empty();
-    Tensor a = files ? read_npy(request_.features) : samples_;
-    Tensor b = files ? read_npy(request_.reference_features) : examples_of(reference_, 0);
+    Tensor a = files ? features_ : samples_;
+    Tensor b = files ? reference_features_ : examples_of(reference_, 0);
     if (network) {
       a = network_features(request_.network, a);
       b = network_features(request_.network, b);
@@ -174,12 +213,16 @@ class Measuring {
             {"samples", a.size(0)},
             {"train", train.size(0)},
             {"held_out", held_out.size(0)},
+            {"train_split", "train"},
+            {"held_out_split", "test"},
             {"nearest", nearest}};
   }
 
   const MeasureRequest& request_;
   const Registry& registry_;
-  Tensor samples_;
+  std::vector<std::string> names_;  // of the metrics to measure
+  std::string network_crc_, samples_crc_;
+  Tensor samples_, features_, reference_features_;
   Dataset reference_;
 };
 
@@ -190,9 +233,7 @@ std::vector<std::string> metric_names() {
 }
 
 Json measure(const MeasureRequest& request, const Registry& registry) {
-  Json out = Measuring(request, registry).result();
-  out["seed"] = request.seed;
-  return out;
+  return Measuring(request, registry).result();
 }
 
 }  // namespace tweedie

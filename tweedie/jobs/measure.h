@@ -27,10 +27,11 @@ struct MeasureRequest {
 /// "sliced-wasserstein", "mmd", "classifier", "frechet", "memorisation".
 std::vector<std::string> metric_names();
 
-/// One object a metric, with what repeats it: estimates, standard errors, p-values, sizes of the
-/// sets.  The Frechet distance is of the network's features, else of the features given, else of
-/// the values themselves.  Memorisation compares with the data's training split, and its test split
-/// as held out.  Throws Error on files, data and names that cannot be used.
+/// The request and one object a metric, with what repeats them: estimates, standard errors,
+/// p-values, sizes of the sets.  The Frechet distance is of the network's features, else of the
+/// features given, else of the values themselves.  Memorisation compares with the data's training
+/// split, and its test split as held out.  Throws Error on files, data and names that cannot be
+/// used.
 Json measure(const MeasureRequest& request, const Registry& registry);
 
 }  // namespace tweedie

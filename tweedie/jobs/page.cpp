@@ -8,6 +8,7 @@
 
 #include "tweedie/base/files.h"
 #include "tweedie/base/format.h"
+#include "tweedie/base/spread.h"
 #include "tweedie/jobs/film.h"
 #include "tweedie/jobs/picture.h"
 #include "tweedie/jobs/plot.h"
@@ -166,10 +167,9 @@ std::string real_images(const Registry& registry, const PageRequest& request,
                         const std::string& spec) {
   const Dataset data = open_dataset(registry, spec, "test");
   const int64_t count = std::min<int64_t>(data.shape.size() == 1 ? 2000 : 64, data.size);
-  std::vector<int64_t> indices;
-  for (int64_t i = 0; i < count; ++i) indices.push_back(i * data.size / count);
   const std::string path = (fs::path(request.out).parent_path() / "real.png").string();
-  write_png(path, samples_picture(data.get(indices).x, {data.shape, data.levels, data.classes}));
+  write_png(path, samples_picture(data.get(spread_places(count, data.size)).x,
+                                  {data.shape, data.levels, data.classes}));
   return path;
 }
 
@@ -214,13 +214,26 @@ std::string films_part(const PageRequest& request) {
 /// The rows of what `tweedie baselines --json` wrote.
 Json baseline_rows(const Json& baselines, const std::string& path) {
   const Json rows = baselines.value("baselines", Json());
-  bool whole = rows.is_array();
+  bool whole = rows.is_array() && baselines.value("images", Json()).is_number_integer();
   for (const Json& row : rows)
     whole = whole && row.is_object() && row.value("name", Json()).is_string() &&
             row.value("meaning", Json()).is_string() &&
             row.value("bits_per_dim", Json()).is_number();
   check(whole, path, ": expected what `tweedie baselines --json` writes");
   return rows;
+}
+
+/// What `tweedie evaluate --json` wrote of a whole evaluation.
+Json read_evaluation(const std::string& path) {
+  const Json evaluation = read_object(path);
+  bool whole = evaluation.value("value", Json()).is_number() &&
+               evaluation.value("images", Json()).is_number_integer();
+  for (const char* key : {"method", "kind", "meaning", "split"})
+    whole = whole && evaluation.value(key, Json()).is_string();
+  check(whole, path, ": expected what `tweedie evaluate --json` writes");
+  check(!evaluation.contains("merge"), path,
+        ": is a part of an evaluation; put the parts together with tweedie evaluate --merge");
+  return evaluation;
 }
 
 std::string likelihood_part(const Json& evaluation, const Json& baselines, const Json& rows) {
@@ -232,18 +245,27 @@ std::string likelihood_part(const Json& evaluation, const Json& baselines, const
   };
   const double value = number(evaluation, unit),
                error = number(evaluation, std::string(unit) + "_standard_error");
-  out << "<h2>How probable are images it never saw?</h2>\n<p><span class=\"number\">"
-      << format("%.3f", value) << " \u00b1 " << format("%.3f", error) << "</span> "
+  const int64_t images = evaluation.at("images");
+  const auto text = [&](const char* key) { return escaped(evaluation.at(key).get<std::string>()); };
+  out << "<h2>How probable is what it "
+      << (evaluation.at("split") == "train" ? "was trained on" : "never saw")
+      << "?</h2>\n<p><span class=\"number\">" << format("%.3f", value)
+      << (error > 0 ? " \u00b1 " + format("%.3f", error) : "") << "</span> "
       << (bits ? "bits per dimension" : "nats per dimension")
-      << "</p>\n<p>A model of images is also a way to store them: it needs fewer bits for what it "
-         "finds probable. "
-         "The number is the variational bound, so the model is at least this good, measured on "
-      << evaluation.value("images", int64_t{0})
-      << " test images; \u00b1 is one standard error over them. A pixel stored as it is takes 8 "
-         "bits.</p>\n";
+      << "</p>\n<p>A model of data is also a way to store it: it needs fewer bits for what it "
+         "finds probable. The number is "
+      << text("meaning") << " (method " << text("method") << ")"
+      << (evaluation.at("kind") == "bound" ? ", so the model is at least this good" : "")
+      << ". It was measured on " << images
+      << (images == 1 ? " example of the " : " examples of the ") << text("split") << " split"
+      << (error > 0 ? "; \u00b1 is one standard error over them" : "") << "."
+      << (evaluation.value("levels", Json()) == 256 ? " A pixel stored as it is takes 8 bits." : "")
+      << "</p>\n";
   if (bits && !rows.empty()) {
-    BarChart chart{
-        "Bits per dimension on the same images: shorter is better", "bits per dimension", {}};
+    bool same = true;
+    for (const char* key : {"data", "split", "images"})
+      same = same && baselines.value(key, Json()) == evaluation.value(key, Json());
+    BarChart chart{"Bits per dimension: shorter is better", "bits per dimension", {}};
     for (const Json& baseline : rows)
       chart.bars.push_back({baseline.value("name", ""), number(baseline, "bits_per_dim"),
                             number(baseline, "bits_per_dim_standard_error")});
@@ -252,8 +274,8 @@ std::string likelihood_part(const Json& evaluation, const Json& baselines, const
                      [](const Bar& a, const Bar& b) { return a.value > b.value; });
     Picture picture(860, 90 + 38 * static_cast<double>(chart.bars.size()));
     picture.bar_chart(chart, {0, 0, 860, 80 + 38 * static_cast<double>(chart.bars.size())});
-    std::string caption = "Measured on the same " +
-                          std::to_string(baselines.value("images", int64_t{0})) + " images.";
+    std::string caption = std::string("Measured on ") + (same ? "the same " : "") +
+                          std::to_string(baselines.at("images").get<int64_t>()) + " images.";
     for (const Json& baseline : rows)
       caption += " <b>" + escaped(baseline.value("name", "")) +
                  "</b>: " + escaped(baseline.value("meaning", "")) + ".";
@@ -307,7 +329,7 @@ void write_page(const Registry& registry, const PageRequest& request) {
   if (!request.evaluation.empty()) {
     const Json baselines = request.baselines.empty() ? Json() : read_object(request.baselines);
     page << likelihood_part(
-        read_object(request.evaluation), baselines,
+        read_evaluation(request.evaluation), baselines,
         baselines.is_null() ? Json() : baseline_rows(baselines, request.baselines));
   }
   page << training_part(metrics_of(request.run)) << films_part(request)

@@ -27,7 +27,7 @@ bool exists(const std::string& path) {
 
 }  // namespace
 
-void open_run_folder(const std::string& run, bool resume) {
+FileLock open_run_folder(const std::string& run, bool resume) {
   check(!run.empty(), "--out: expected a folder for the run, got nothing");
   std::error_code failure;
   check(!exists(run) || fs::is_directory(run, failure), run,
@@ -37,8 +37,13 @@ void open_run_folder(const std::string& run, bool resume) {
   const bool writable = access(run.c_str(), W_OK | X_OK) == 0;
   check(writable, run, ": cannot be written to (", std::strerror(errno),
         "); choose another --out or change its permissions");
+  FileLock lock = try_lock_file(in_run(run, "lock"));
+  check(
+      lock != nullptr, run,
+      ": another training is at work in this folder; wait until it ends, or choose another --out");
   check(resume || list_checkpoints(run).empty(), run,
         ": already holds a run; add --resume to continue it, or choose another --out");
+  return lock;
 }
 
 void write_config(const std::string& run, const RunConfig& config) {

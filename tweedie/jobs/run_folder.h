@@ -3,13 +3,15 @@
 
 #include <string>
 
+#include "tweedie/base/lock.h"
 #include "tweedie/jobs/config.h"
 
 namespace tweedie {
 
-/// Makes the folder, or takes one up to continue it.  Throws Error if it cannot be written to, or
-/// if it holds checkpoints and `resume` is false.
-void open_run_folder(const std::string& run, bool resume);
+/// Makes the folder, or takes one up to continue it; nobody else can while the lock is held.
+/// Throws Error if it cannot be written to, if another training is at work in it, or if it holds
+/// checkpoints and `resume` is false.
+FileLock open_run_folder(const std::string& run, bool resume);
 
 /// RUN/config.json: the whole configuration, with the place of the data.
 void write_config(const std::string& run, const RunConfig& config);

@@ -1,10 +1,10 @@
 #include "tweedie/jobs/sample.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <numeric>
 
+#include "tweedie/base/clock.h"
 #include "tweedie/jobs/device.h"
 #include "tweedie/tensor/random.h"
 
@@ -35,8 +35,7 @@ void check_request(const Model& model, const SampleRequest& request, int64_t ste
 
 /// Data that is not in [-1, 1] must not be clamped to it.
 Json sampler_options(const Model& model, const SamplerEntry& entry, Json options) {
-  const bool knows_clip = entry.options.find("clip = ") != std::string::npos;
-  if (model.data.levels == 0 && knows_clip && !options.contains("clip")) options["clip"] = false;
+  if (model.data.levels == 0 && entry.clips && !options.contains("clip")) options["clip"] = false;
   return options;
 }
 
@@ -105,7 +104,7 @@ class FrameKeeper {
 
 SampleResult sample(const Model& model, const Registry& registry, const SampleRequest& request,
                     const Observer& observer) {
-  const auto started = std::chrono::steady_clock::now();
+  const auto started = Clock::now();
   SampleResult result;
   result.sampler = request.sampler.empty() ? model.config.sample.sampler : request.sampler;
   result.steps = request.steps != 0 ? request.steps : model.config.sample.steps;
@@ -154,8 +153,7 @@ SampleResult sample(const Model& model, const Registry& registry, const SampleRe
   }
   result.x = torch::cat(parts);
   result.trajectory = std::move(keeper).frames();
-  result.seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  result.seconds = seconds_since(started);
   return result;
 }
 

@@ -1,6 +1,5 @@
 #include "tweedie/jobs/train.h"
 
-#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -10,6 +9,7 @@
 
 #include <ATen/Parallel.h>
 
+#include "tweedie/base/clock.h"
 #include "tweedie/datasets/loader.h"
 #include "tweedie/datasets/spec.h"
 #include "tweedie/jobs/device.h"
@@ -28,14 +28,8 @@
 namespace tweedie {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 constexpr int64_t kMaxRollbacks = 3;
 constexpr int64_t kLossAwareParts = 64;  // that loss-aware draws tell apart in continuous time
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 /// What a checkpoint calls `state`: where training is, beside the tensors.
 struct State {
@@ -140,7 +134,7 @@ class Training {
 
  private:
   void start() {
-    open_run_folder(request_.out, request_.resume);
+    lock_ = open_run_folder(request_.out, request_.resume);
     for (const std::string& warning : model_.schedule.warnings) say("warning: " + warning);
     if (model_.schedule.at(model_.schedule.t_max).alpha == 0 && objective_.error == ErrorOf::eps &&
         objective_.kind != LossKind::bound)
@@ -392,7 +386,7 @@ class Training {
       append_metrics(request_.out, {{"step", step_},
                                     {"seconds", seconds_spent()},
                                     {key, found.value},
-                                    {key + "_error", found.error}});
+                                    {key + "_standard_error", found.error}});
       char words[96];
       std::snprintf(words, sizeof words, "step %lld: held-out bound %.3f +- %.3f %s/dim",
                     static_cast<long long>(step_), found.value, found.error, found.unit.c_str());
@@ -464,6 +458,7 @@ class Training {
   const TrainRequest& request_;
   const Registry& registry_;
   const TrainHooks& hooks_;
+  FileLock lock_;  // of the run's folder
   torch::Device device_;
   std::string precision_;
   Dataset data_, held_out_;

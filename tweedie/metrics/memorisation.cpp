@@ -26,14 +26,23 @@ Nearest nearest_of(const Tensor& points, const Tensor& train) {
   return {at::cat(distances), at::cat(indices)};
 }
 
+/// Half the width of Wilson's interval of one standard deviation, squared.
+double wilson_variance(double share, double count) {
+  const double narrowed = 1 + 1 / count;
+  return (share * (1 - share) / count + 1 / (4 * count * count)) / (narrowed * narrowed);
+}
+
 }  // namespace
 
 Memorisation memorisation(const Tensor& samples, const Tensor& train, const Tensor& held_out,
                           const MemorisationOptions& options) {
   check(options.share > 0 && options.share < 1, "memorisation: expected a share in (0, 1), got ",
         options.share);
-  const auto [a, b] = as_two_samples(samples, train, "memorisation");
-  const Tensor others = as_two_samples(held_out, train, "memorisation, held out").a;
+  const Tensor a = as_rows(samples, "memorisation: the samples"),
+               b = as_rows(train, "memorisation: the training data"),
+               others = as_rows(held_out, "memorisation: the held-out data");
+  check_comparable(a, b, "memorisation");
+  check_comparable(others, b, "memorisation, held out");
   const Nearest of_samples = nearest_of(a, b), of_held_out = nearest_of(others, b);
   const double threshold = of_held_out.distance.quantile(options.share).item<double>();
   const double copied = (of_samples.distance < threshold).to(at::kDouble).mean().item<double>();
@@ -42,7 +51,8 @@ Memorisation memorisation(const Tensor& samples, const Tensor& train, const Tens
           of_samples.index,
           threshold,
           copied,
-          std::sqrt(copied * (1 - copied) / static_cast<double>(a.size(0)))};
+          std::sqrt(wilson_variance(copied, static_cast<double>(a.size(0))) +
+                    options.share * (1 - options.share) / static_cast<double>(others.size(0)))};
 }
 
 }  // namespace tweedie

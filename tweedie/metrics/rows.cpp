@@ -1,6 +1,7 @@
 #include "tweedie/metrics/rows.h"
 
 #include "tweedie/base/error.h"
+#include "tweedie/base/spread.h"
 #include "tweedie/tensor/finite.h"
 #include "tweedie/tensor/random.h"
 
@@ -16,18 +17,21 @@ Tensor as_rows(const Tensor& examples, const std::string& what, int64_t least) {
   return rows;
 }
 
+void check_comparable(const Tensor& a, const Tensor& b, const std::string& metric) {
+  check(a.size(1) == b.size(1), metric, ": the sets have examples of ", a.size(1), " and ",
+        b.size(1), " values; give the same kind of data");
+}
+
 TwoSamples as_two_samples(const Tensor& a, const Tensor& b, const std::string& metric) {
   const TwoSamples rows{as_rows(a, metric + ": the first set"),
                         as_rows(b, metric + ": the second set")};
-  check(rows.a.size(1) == rows.b.size(1), metric, ": the sets have examples of ", rows.a.size(1),
-        " and ", rows.b.size(1), " values; give the same kind of data");
+  check_comparable(rows.a, rows.b, metric);
   return rows;
 }
 
 Tensor spread_rows(const Tensor& rows, int64_t count) {
-  const int64_t size = rows.size(0);
-  if (count >= size) return rows;
-  return rows.index_select(0, at::floor_divide(at::arange(count, at::kLong) * size, count));
+  if (count >= rows.size(0)) return rows;
+  return rows.index_select(0, at::tensor(spread_places(count, rows.size(0)), at::kLong));
 }
 
 Tensor random_order(uint64_t seed, int64_t number, int64_t size) {

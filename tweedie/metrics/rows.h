@@ -13,6 +13,9 @@ using at::Tensor;
 /// fewer than `least`, no dimensions, or values that are not finite.
 Tensor as_rows(const Tensor& examples, const std::string& what, int64_t least = 2);
 
+/// Throws Error where rows [N, D] and [M, E] differ in dimension.
+void check_comparable(const Tensor& a, const Tensor& b, const std::string& metric);
+
 struct TwoSamples {
   Tensor a, b;  // [N, D], [M, D]
 };

@@ -11,8 +11,9 @@ struct SlicedWassersteinOptions {
 };
 
 struct SlicedWasserstein {
-  double distance;        // in units of the data
-  double standard_error;  // over the projections; NaN with one
+  double distance;  // in units of the data
+  // What the choice of directions alone leaves uncertain, not that of points; NaN with one.
+  double standard_error_over_projections;
   int64_t projections;
 };
 

@@ -7,7 +7,7 @@
 Both sample from noise to data with the same layout of network (bench/peer_unet.py is the peer's; its weights are random
 in both, which no time depends on), the same linear chain of 1000 steps and as many steps.  Time outside the network is
 everything but the network's own call: making the grid, noise, scaling, the update.  Milliseconds are for each evaluation of
-the network; a ratio below 1 says that tweedie takes less.
+the network, for the whole batch; a ratio below 1 says that tweedie takes less.
 """
 import argparse
 import json
@@ -57,7 +57,8 @@ def ours(options, sampler, settings):
     if done.returncode != 0:
         sys.exit(f"compare_samplers.py: failed with status {done.returncode}: {' '.join(map(str, command))}")
     result = json.loads(done.stdout)
-    return result["milliseconds_outside_network_per_evaluation"], result["solver_overhead_share"]
+    whole = result["milliseconds_per_image"] * options.batch / result["evaluations"]
+    return result["milliseconds_outside_network_per_evaluation"], result["solver_overhead_share"], whole
 
 
 @torch.no_grad()
@@ -88,7 +89,8 @@ def theirs(net, options, shape, name, settings):
         runs.append(sample_peer(net, make(), options, shape, options.steps))
         spent += runs[-1][0]
     return (statistics.median(1e3 * (all_ - inside) / count for all_, inside, count in runs),
-            statistics.median((all_ - inside) / all_ for all_, inside, _ in runs))
+            statistics.median((all_ - inside) / all_ for all_, inside, _ in runs),
+            statistics.median(1e3 * all_ / count for all_, _, count in runs))
 
 
 def main():
@@ -113,28 +115,30 @@ def main():
     else:
         _, shape, make = peer_unet.NETS[options.net]
         net = make().eval()
-    rows = [{"ours": [], "theirs": [], "our_share": [], "their_share": []} for _ in PAIRS]
+    rows = [{key: [] for key in ("ours", "theirs", "our_share", "their_share", "our_whole", "their_whole")} for _ in PAIRS]
     for turn in range(options.rounds):
         for row, (sampler, settings, name, peer_settings) in zip(rows, PAIRS):
-            ms, share = ours(options, sampler, settings)
-            row["ours"].append(ms)
-            row["our_share"].append(share)
-            ms, share = theirs(net, options, shape, name, peer_settings)
-            row["theirs"].append(ms)
-            row["their_share"].append(share)
+            for whose, found in (("our", ours(options, sampler, settings)), ("their", theirs(net, options, shape, name, peer_settings))):
+                row[whose + "s"].append(found[0])
+                row[whose + "_share"].append(found[1])
+                row[whose + "_whole"].append(found[2])
         print(f"round {turn + 1} of {options.rounds}", file=sys.stderr, flush=True)
 
     print(f"{options.net}, batch {options.batch}, {options.steps} steps, fp32, {options.threads} threads; "
           f"PyTorch {torch.__version__}, diffusers {diffusers.__version__}; medians of {options.rounds} rounds\n")
-    print("| tweedie | diffusers | ms outside the network: tweedie | diffusers | ratio (rounds) | share of a step: tweedie | diffusers |")
-    print("|---|---|---|---|---|---|---|")
+    print("| tweedie | diffusers | ms outside the network: tweedie | diffusers | ratio (rounds) | share of a step: tweedie | diffusers "
+          "| ms in all: tweedie | diffusers | ratio (rounds) |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
     for row, (sampler, settings, name, peer_settings) in zip(rows, PAIRS):
         ratios = [a / b for a, b in zip(row["ours"], row["theirs"])]
+        whole = [a / b for a, b in zip(row["our_whole"], row["their_whole"])]
         words = " ".join([sampler, *settings])
         peer_words = " ".join([name.removesuffix("Scheduler"), *(str(value) for value in peer_settings.values())])
         print(f"| `{words}` | {peer_words} | {statistics.median(row['ours']):.3f} | {statistics.median(row['theirs']):.3f} | "
               f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) | "
-              f"{100 * statistics.median(row['our_share']):.2f} % | {100 * statistics.median(row['their_share']):.2f} % |")
+              f"{100 * statistics.median(row['our_share']):.2f} % | {100 * statistics.median(row['their_share']):.2f} % | "
+              f"{statistics.median(row['our_whole']):.1f} | {statistics.median(row['their_whole']):.1f} | "
+              f"{statistics.median(whole):.2f} ({min(whole):.2f} to {max(whole):.2f}) |")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 
 #include "tweedie/cli/commands.h"
 #include "tweedie/cli/common.h"
+#include "tweedie/cli/numbers.h"
 #include "tweedie/jobs/bench.h"
 
 namespace tweedie {
@@ -58,7 +59,7 @@ void add_bench(CLI::App& app, Cli& cli) {
   command->add_option("KIND", request.kind, "train or sample")->required();
   command->add_option("--net", request.net, "one of\n" + bench_nets());
   command->add_option("--batch", request.batch, "examples in a step; default: the network's usual")
-      ->check(CLI::PositiveNumber);
+      ->check(positive());
   command->add_option("--sampler", request.sampler,
                       "whole samplings by this one: also says what it takes beside the network");
   command
@@ -67,11 +68,11 @@ void add_bench(CLI::App& app, Cli& cli) {
       ->allow_extra_args(false)
       ->take_all();
   command->add_option("--steps", request.steps, "of a whole sampling; default: 20")
-      ->check(CLI::PositiveNumber);
+      ->check(positive());
   command->add_option("--precision", request.precision, "auto, fp32 or bf16");
   command->add_option("--threads", request.threads, "default: what LibTorch takes")
-      ->check(CLI::PositiveNumber);
-  command->add_option("--seconds", request.seconds, "to measure for")->check(CLI::PositiveNumber);
+      ->check(positive());
+  command->add_option("--seconds", request.seconds, "to measure for")->check(positive());
   command->add_option("--json", options->json, "file for the result, - for standard output");
   command->callback([=, &cli] {
     cli.computes = true;

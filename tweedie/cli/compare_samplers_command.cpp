@@ -4,6 +4,7 @@
 
 #include "tweedie/cli/commands.h"
 #include "tweedie/cli/common.h"
+#include "tweedie/cli/numbers.h"
 #include "tweedie/jobs/comparison_report.h"
 
 namespace tweedie {
@@ -76,8 +77,7 @@ void add_compare_samplers(CLI::App& app, Cli& cli) {
       "--path", request.path,
       "levels: auto (each sampler's own), trailing, leading, linspace, time, karras "
       "or log-snr");
-  command->add_option("--class", request.class_id, "class of every sample")
-      ->check(CLI::NonNegativeNumber);
+  command->add_option("--class", request.class_id, "class of every sample")->check(non_negative());
   command->add_option("--guidance", request.guidance,
                       "weight of the class; default: the model's own");
   command->add_option("--plot", options->plot, "chart of error against evaluations, .svg or .png");

@@ -5,6 +5,7 @@
 #include "tweedie/base/files.h"
 #include "tweedie/cli/commands.h"
 #include "tweedie/cli/common.h"
+#include "tweedie/cli/numbers.h"
 #include "tweedie/jobs/baselines.h"
 #include "tweedie/jobs/evaluate_compat.h"
 #include "tweedie/jobs/evaluation_data.h"
@@ -272,30 +273,24 @@ namespace {
 /// Of the methods ode and exact.
 void add_flow_options(CLI::App& command, EvaluateOptions& options) {
   EvaluateRequest& request = options.request;
-  const CLI::Validator finite(
-      [](const std::string& text) {
-        return std::isfinite(std::strtod(text.c_str(), nullptr)) ? "" : "got " + text;
-      },
-      "FINITE");
   command.add_option("--rtol", request.rtol, "ode: relative tolerance of a step")
-      ->check(CLI::PositiveNumber & finite);
+      ->check(positive());
   command.add_option("--atol", request.atol, "ode: absolute tolerance of a step")
-      ->check(CLI::PositiveNumber & finite);
-  command.add_option("--tolerance", options.tolerance, "ode: both tolerances")
-      ->check(CLI::PositiveNumber & finite);
+      ->check(positive());
+  command.add_option("--tolerance", options.tolerance, "ode: both tolerances")->check(positive());
   command
       .add_option("--max-evaluations", request.max_evaluations,
                   "ode: of the network, for each example and solve; the result leaves out the "
                   "examples that need more, and the exit status is 1")
-      ->check(CLI::PositiveNumber);
+      ->check(positive());
   command.add_option("--probes", request.probes, "ode: random probes of the divergence")
-      ->check(CLI::PositiveNumber);
+      ->check(positive());
   command.add_option("--probe-kind", request.divergence, "ode: rademacher or gaussian")
       ->check(CLI::IsMember({"rademacher", "gaussian"}));
   command
       .add_option("--exact-limit", request.exact_limit,
                   "exact: dimensions up to which it is not refused")
-      ->check(CLI::PositiveNumber);
+      ->check(positive());
   command.add_option_function<std::string>(
       "--dequantisation",
       [&request](const std::string& text) { read_dequantisation(text, request); },
@@ -316,18 +311,18 @@ void add_evaluate(CLI::App& app, Cli& cli) {
   command->add_option("--split", options->split, "test or train");
   command
       ->add_option("--limit", request.limit, "examples, evenly spread over the data; default: all")
-      ->check(CLI::PositiveNumber);
+      ->check(positive());
   command->add_option("--method", options->method,
                       "vlb: the variational bound (default); ais: annealed importance sampling; "
                       "ode: the probability flow with random probes; exact: with exact divergence");
   command
       ->add_option("--terms", request.terms,
                    "levels of the bound drawn for each example; 0: every one")
-      ->check(CLI::NonNegativeNumber);
+      ->check(non_negative());
   command
       ->add_option("--path-steps", request.path_steps,
                    "levels of the bound; default: the chain's, or 1000")
-      ->check(CLI::PositiveNumber);
+      ->check(positive());
   command->add_option("--decoder", request.decoder,
                       "discretised, softmax or gaussian; default: fits schedule and data");
   command->add_option("--variance", request.variance,
@@ -336,7 +331,7 @@ void add_evaluate(CLI::App& app, Cli& cli) {
   command
       ->add_option("--paths", request.paths,
                    "for each example; ais: paths (default 8); vlb: draws of the noise (default 1)")
-      ->check(CLI::PositiveNumber);
+      ->check(positive());
   add_flow_options(*command, *options);
   command->add_option("--compat", request.compat,
                       "conventions of a peer: score_sde, k-diffusion or improved-diffusion");
@@ -376,7 +371,7 @@ void add_baselines(CLI::App& app, Cli& cli) {
   command
       ->add_option("--limit", options->request.limit,
                    "images, the same ones as evaluate --limit takes")
-      ->check(CLI::PositiveNumber);
+      ->check(positive());
   command->add_option("--json", options->json, "file for the result, - for standard output");
   command->callback([=, &cli] {
     cli.action = [options, &cli] { return run_baselines(*options, cli.registry); };

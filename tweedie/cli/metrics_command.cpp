@@ -3,6 +3,7 @@
 
 #include "tweedie/cli/commands.h"
 #include "tweedie/cli/common.h"
+#include "tweedie/cli/numbers.h"
 #include "tweedie/jobs/measure.h"
 
 namespace tweedie {
@@ -75,11 +76,11 @@ void add_metrics(CLI::App& app, Cli& cli) {
   command
       ->add_option("--limit", request.limit,
                    "examples of each set where all pairs are looked at, evenly spread")
-      ->check(CLI::PositiveNumber);
+      ->check(positive());
   command->add_option("--projections", request.projections, "of the sliced Wasserstein distance")
-      ->check(CLI::PositiveNumber);
+      ->check(positive());
   command->add_option("--permutations", request.permutations, "of MMD's p-value")
-      ->check(CLI::NonNegativeNumber);
+      ->check(non_negative());
   command->add_option("--seed", request.seed, "of projections, permutations and orders");
   command->add_flag("--any-size", request.any_size,
                     "Frechet distances of fewer than 2048 or 10 F examples too");

@@ -10,6 +10,7 @@
 
 #include "tweedie/base/fields.h"
 #include "tweedie/cli/commands.h"
+#include "tweedie/cli/numbers.h"
 #include "tweedie/cli/threads.h"
 
 namespace tweedie {
@@ -81,7 +82,7 @@ int run_cli(int argc, char** argv, const Registry& registry) {
     add(app, cli);
   for (CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; }))
     if (CLI::Option* seed = command->get_option_no_throw("--seed"))
-      seed->check(CLI::NonNegativeNumber);  // an unsigned number would take -1 for 2^64 - 1
+      seed->check(non_negative());  // an unsigned number would take -1 for 2^64 - 1
   try {
     const std::string first = argc > 1 ? argv[1] : "";
     if (!first.empty() && first[0] != '-') {

@@ -3,6 +3,7 @@
 
 #include "tweedie/cli/commands.h"
 #include "tweedie/cli/common.h"
+#include "tweedie/cli/numbers.h"
 #include "tweedie/jobs/diffuse.h"
 #include "tweedie/jobs/picture.h"
 #include "tweedie/jobs/sample.h"
@@ -125,14 +126,12 @@ void add_sample(CLI::App& app, Cli& cli) {
                    "option of the sampler, as in eta=0.5; may be repeated")
       ->allow_extra_args(false)
       ->take_all();
-  command->add_option("--steps", request.steps, "default: the model's own")
-      ->check(CLI::PositiveNumber);
+  command->add_option("--steps", request.steps, "default: the model's own")->check(positive());
   command->add_option("--path", request.path,
                       "levels: auto, trailing, leading, linspace, time, karras or log-snr");
   command->add_option("--seed", request.seed, "same seed, same samples");
   command->add_option("--first", request.first, "number of the first sample");
-  command->add_option("--class", request.class_id, "class of every sample")
-      ->check(CLI::NonNegativeNumber);
+  command->add_option("--class", request.class_id, "class of every sample")->check(non_negative());
   command->add_option("--guidance", request.guidance,
                       "weight of the class; default: the model's own");
   command

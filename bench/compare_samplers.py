@@ -57,7 +57,7 @@ def ours(options, sampler, settings):
     if done.returncode != 0:
         sys.exit(f"compare_samplers.py: failed with status {done.returncode}: {' '.join(map(str, command))}")
     result = json.loads(done.stdout)
-    whole = result["milliseconds_per_image"] * options.batch / result["evaluations"]
+    whole = result["milliseconds_per_step"] * result["sampler_steps"] / result["evaluations"]
     return result["milliseconds_outside_network_per_evaluation"], result["solver_overhead_share"], whole
 
 

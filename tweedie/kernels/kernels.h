@@ -1,11 +1,13 @@
 // Loops on raw pointers, in one table chosen by the CPU when the program starts.  `plain` is the
-// specification; its twins are the same source compiled for wider registers.
-// TWEEDIE_KERNELS=plain|avx2|avx512 forces one.
+// specification; its twins are the same source compiled for wider registers, or written for AMX's
+// tiles.  TWEEDIE_KERNELS=plain|avx2|avx512|amx_bf16 forces one.
 #pragma once
 
 #include <cstdint>
 #include <string>
 #include <vector>
+
+#include "tweedie/kernels/images.h"
 
 namespace tweedie::kernels {
 
@@ -56,6 +58,7 @@ struct Table {
   /// and 1, and of 2 and 3.  The same bits in every table.
   void (*normals)(const NormalsKey& key, const int64_t* samples, int64_t row_size, int64_t begin,
                   int64_t end, float* out);
+  const ImageTable* images;
 };
 
 /// The table in use.  Throws std::invalid_argument if TWEEDIE_KERNELS names none, or one that this
@@ -64,5 +67,8 @@ const Table& table();
 
 /// Every table that this CPU can run, `plain` first.
 std::vector<const Table*> usable_tables();
+
+/// Why a CPU that has AMX cannot use it, or "".
+std::string amx_refusal();
 
 }  // namespace tweedie::kernels

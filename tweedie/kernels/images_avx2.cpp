@@ -1,0 +1,2 @@
+#define TWEEDIE_ISA avx2
+#include "tweedie/kernels/images.inc"

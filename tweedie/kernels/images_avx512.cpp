@@ -1,0 +1,2 @@
+#define TWEEDIE_ISA avx512
+#include "tweedie/kernels/images.inc"

@@ -1,0 +1,2 @@
+#define TWEEDIE_ISA plain
+#include "tweedie/kernels/images.inc"

@@ -1,6 +1,7 @@
 // Every table's kernels on images against sums written out in doubles, on sizes that fill no tile.
 #include <doctest/doctest.h>
 
+#include <cstdlib>
 #include <functional>
 
 #include "tests/kernels/support.h"
@@ -13,7 +14,21 @@ using kernels::ConvKind;
 
 namespace {
 
-using Halves = std::vector<bf16>;
+/// Packed weights begin on a cache line.
+template <class T>
+struct OnCacheLines {
+  using value_type = T;
+  OnCacheLines() = default;
+  template <class U>
+  OnCacheLines(const OnCacheLines<U>&) {}
+  T* allocate(size_t count) {
+    return static_cast<T*>(std::aligned_alloc(64, (count * sizeof(T) + 63) / 64 * 64));
+  }
+  void deallocate(T* p, size_t) { std::free(p); }
+  bool operator==(const OnCacheLines&) const { return true; }
+};
+
+using Halves = std::vector<bf16, OnCacheLines<bf16>>;
 
 Halves halves(int64_t count, unsigned seed, float std = 1) {
   Halves out;
@@ -33,12 +48,12 @@ Floats rounded(Floats x) {
   return x;
 }
 
-struct Shape {
+struct ConvShape {
   ConvKind kind;
   int64_t height, width;
 };
 
-const Shape kShapes[] = {
+const ConvShape kConvShapes[] = {
     {ConvKind::pointwise, 5, 7},    {ConvKind::same, 4, 4},    {ConvKind::same, 7, 7},
     {ConvKind::same, 5, 16},        {ConvKind::same, 3, 28},   {ConvKind::same, 1, 1},
     {ConvKind::halved, 8, 8},       {ConvKind::halved, 7, 5},  {ConvKind::halved_after, 8, 6},
@@ -47,7 +62,7 @@ const Shape kShapes[] = {
 };
 
 /// Visits every product: output pixel, input pixel, tap of the 3x3 or 1x1 kernel.
-void each_product(const Shape& s, const kernels::ConvPlans& p,
+void each_product(const ConvShape& s, const kernels::ConvPlans& p,
                   const std::function<void(int64_t, int64_t, int64_t)>& visit) {
   const int64_t size = s.kind == ConvKind::pointwise ? 1 : 3;
   const int64_t step = s.kind == ConvKind::halved || s.kind == ConvKind::halved_after ? 2 : 1;
@@ -99,7 +114,7 @@ bool same_bits(const Halves& a, const Halves& b) { return a == b; }
 
 TEST_CASE("a convolution adds up its products, bias and residual, in every table and any parts") {
   for (const kernels::Table* t : kernels::usable_tables())
-    for (const Shape& shape : kShapes) {
+    for (const ConvShape& shape : kConvShapes) {
       INFO(std::string(t->name));
       CAPTURE(static_cast<int>(shape.kind));
       CAPTURE(shape.height);
@@ -188,7 +203,7 @@ TEST_CASE("1x1 kernels on other images are added to a 3x3 one") {
 
 TEST_CASE("the gradient of a convolution's input is its transpose") {
   for (const kernels::Table* t : kernels::usable_tables())
-    for (const Shape& shape : kShapes) {
+    for (const ConvShape& shape : kConvShapes) {
       INFO(std::string(t->name));
       CAPTURE(static_cast<int>(shape.kind));
       CAPTURE(shape.height);
@@ -223,7 +238,7 @@ TEST_CASE("the gradient of a convolution's input is its transpose") {
 
 TEST_CASE("the gradient of a convolution's weights, in every table and any parts") {
   for (const kernels::Table* t : kernels::usable_tables())
-    for (const Shape& shape : kShapes) {
+    for (const ConvShape& shape : kConvShapes) {
       INFO(std::string(t->name));
       CAPTURE(static_cast<int>(shape.kind));
       CAPTURE(shape.height);
@@ -271,13 +286,13 @@ TEST_CASE("the gradient of a convolution's weights, in every table and any parts
 
 namespace {
 
-struct NormCase {
+struct ImageNormCase {
   int64_t first, second, groups, pixels;
   bool silu, add, scale;
   float rate;
 };
 
-const NormCase kNorms[] = {
+const ImageNormCase kNorms[] = {
     {64, 0, 32, 9, true, false, false, 0}, {32, 0, 32, 1, false, false, false, 0},
     {64, 32, 32, 7, true, true, false, 0}, {128, 64, 8, 5, true, false, true, 0},
     {96, 0, 2, 4, false, true, false, 0},  {64, 0, 32, 9, true, true, false, 0.3F},
@@ -287,7 +302,7 @@ struct NormData {
   Halves x1, x2, dy;
   Floats weight, bias, add, scale, shift;
   kernels::ImageNorm norm;
-  explicit NormData(const NormCase& c)
+  explicit NormData(const ImageNormCase& c)
       : x1(halves(c.pixels * c.first, 1, 2)),
         x2(halves(c.pixels * c.second, 2)),
         dy(halves(c.pixels * (c.first + c.second), 3)),
@@ -315,7 +330,7 @@ struct NormData {
 };
 
 /// The same in doubles; the mask of dropout is given.
-std::vector<double> norm_in_doubles(const NormCase& c, const std::vector<double>& x,
+std::vector<double> norm_in_doubles(const ImageNormCase& c, const std::vector<double>& x,
                                     const NormData& d, const Floats& mask) {
   const auto channels = static_cast<size_t>(c.first + c.second),
              width = channels / static_cast<size_t>(c.groups);
@@ -344,7 +359,7 @@ std::vector<double> norm_in_doubles(const NormCase& c, const std::vector<double>
   return y;
 }
 
-std::vector<double> joined(const NormCase& c, const NormData& d) {
+std::vector<double> joined(const ImageNormCase& c, const NormData& d) {
   std::vector<double> x;
   for (int64_t i = 0; i < c.pixels; ++i) {
     for (int64_t k = 0; k < c.first; ++k)
@@ -365,7 +380,7 @@ struct Coefficients {
 };
 
 /// What dropout multiplies with, read off a norm that gives 1 everywhere.
-Floats mask_of(const kernels::ImageTable& table, const NormCase& c, const NormData& d) {
+Floats mask_of(const kernels::ImageTable& table, const ImageNormCase& c, const NormData& d) {
   const int64_t channels = c.first + c.second;
   const Floats zero(static_cast<size_t>(channels)), one(static_cast<size_t>(channels), 1.0F);
   kernels::ImageNorm norm = d.norm;
@@ -386,7 +401,7 @@ Floats mask_of(const kernels::ImageTable& table, const NormCase& c, const NormDa
 
 TEST_CASE("a norm of images with time, SiLU and dropout, in every table") {
   for (const kernels::Table* t : kernels::usable_tables())
-    for (const NormCase& c : kNorms) {
+    for (const ImageNormCase& c : kNorms) {
       INFO(std::string(t->name));
       CAPTURE(c.first);
       CAPTURE(c.pixels);
@@ -413,7 +428,7 @@ TEST_CASE("a norm of images with time, SiLU and dropout, in every table") {
 
 TEST_CASE("a norm's gradients are its finite differences, in every table") {
   for (const kernels::Table* t : kernels::usable_tables())
-    for (const NormCase& c : kNorms) {
+    for (const ImageNormCase& c : kNorms) {
       if (c.pixels * (c.first + c.second) / c.groups < 2) continue;  // one value: no gradient
       INFO(std::string(t->name));
       CAPTURE(c.first);

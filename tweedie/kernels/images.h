@@ -108,7 +108,7 @@ struct ImageTable {
                         const NormGradients& out, int64_t begin, int64_t end);
 
   /// weight [outputs][taps][channels] float32 to the layout that this table's convolution reads,
-  /// of as many elements; `begin`, `end`: blocks of 16 outputs.
+  /// of as many elements, on a cache line; `begin`, `end`: blocks of 16 outputs.
   void (*pack_weight)(const float* weight, int64_t outputs, int64_t taps, int64_t channels,
                       bf16* packed, int64_t begin, int64_t end);
   /// The same for its gradient, a convolution of `outputs` to `channels`; blocks of 16 channels.

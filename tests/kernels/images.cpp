@@ -379,21 +379,10 @@ struct Coefficients {
   kernels::NormCoefficients view;
 };
 
-/// What dropout multiplies with, read off a norm that gives 1 everywhere.
-Floats mask_of(const kernels::ImageTable& table, const ImageNormCase& c, const NormData& d) {
-  const int64_t channels = c.first + c.second;
-  const Floats zero(static_cast<size_t>(channels)), one(static_cast<size_t>(channels), 1.0F);
-  kernels::ImageNorm norm = d.norm;
-  norm.silu = false;
-  norm.weight = zero.data();
-  norm.bias = one.data();
-  norm.add = norm.scale = norm.shift = nullptr;
-  Coefficients with(channels);
-  Halves y(static_cast<size_t>(c.pixels * channels));
-  table.norm_statistics(norm, with.view, 0, channels);
-  table.norm_apply(norm, with.view, y.data(), 0, channels);
-  Floats mask = floats(y);
-  for (float& m : mask) m = m == 0 ? 0 : 1 / (1 - c.rate);
+Floats mask_of(const ImageNormCase& c, const NormData& d) {
+  Floats mask(static_cast<size_t>(c.pixels * (c.first + c.second)), 1.0F);
+  if (c.rate > 0)
+    kernels::dropout_mask(d.norm.dropout, static_cast<int64_t>(mask.size()), mask.data());
   return mask;
 }
 
@@ -407,7 +396,7 @@ TEST_CASE("a norm of images with time, SiLU and dropout, in every table") {
       CAPTURE(c.pixels);
       const int64_t channels = c.first + c.second;
       const NormData d(c);
-      const Floats mask = mask_of(*t->images, c, d);
+      const Floats mask = mask_of(c, d);
       if (c.rate > 0) {
         double kept = 0;
         for (const float m : mask) kept += m > 0 ? 1 : 0;
@@ -435,7 +424,7 @@ TEST_CASE("a norm's gradients are its finite differences, in every table") {
       CAPTURE(c.pixels);
       const int64_t channels = c.first + c.second;
       NormData d(c);
-      const Floats mask = mask_of(*t->images, c, d);
+      const Floats mask = mask_of(c, d);
       const std::vector<double> x = joined(c, d);
       const auto loss = [&](const std::vector<double>& at) {
         const std::vector<double> y = norm_in_doubles(c, at, d, mask);

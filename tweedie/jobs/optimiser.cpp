@@ -29,7 +29,8 @@ void copy_checked(const std::map<std::string, Tensor>& from, const std::string& 
 
 }  // namespace
 
-Optimiser::Optimiser(Network& network, const TrainConfig& config) : config_(config) {
+Optimiser::Optimiser(Network& network, const TrainConfig& config)
+    : config_(config), channels_last_(network.channels_last) {
   const torch::NoGradGuard no_grad;
   int64_t total = 0;
   for (const auto& parameter : network.named_parameters()) {
@@ -56,7 +57,14 @@ Optimiser::Optimiser(Network& network, const TrainConfig& config) : config_(conf
 }
 
 Tensor Optimiser::view(const Tensor& flat, const Slot& slot) const {
-  return flat.narrow(0, slot.offset, slot.count).view(slot.parameter.sizes());
+  const Tensor part = flat.narrow(0, slot.offset, slot.count);
+  const at::IntArrayRef sizes = slot.parameter.sizes();
+  if (!channels_last_ || sizes.size() != 4) return part.view(sizes);
+  return part.view({sizes[0], sizes[2], sizes[3], sizes[1]}).permute({0, 3, 1, 2});
+}
+
+void Optimiser::weights_changed() {
+  for (const Slot& slot : slots_) slot.parameter.unsafeGetTensorImpl()->bump_version();
 }
 
 void Optimiser::zero_gradients() { gradients_.zero_(); }
@@ -104,6 +112,7 @@ void Optimiser::step(int64_t step, double learning_rate, double gradient_scale) 
                             static_cast<int64_t>(averages.size()));
     }
   });
+  weights_changed();
 }
 
 bool Optimiser::is_finite() const { return all_finite(weights_); }
@@ -123,6 +132,7 @@ std::map<std::string, Tensor> Optimiser::tensors() const {
 void Optimiser::load(const std::map<std::string, Tensor>& tensors) {
   const torch::NoGradGuard no_grad;
   for (auto& [name, home] : this->tensors()) copy_checked(tensors, name, home);
+  weights_changed();
 }
 
 void Optimiser::swap_average(size_t index) {
@@ -131,6 +141,7 @@ void Optimiser::swap_average(size_t index) {
   const Tensor kept = weights_.clone();
   weights_.copy_(averages_[index]);
   averages_[index].copy_(kept);
+  weights_changed();
 }
 
 }  // namespace tweedie

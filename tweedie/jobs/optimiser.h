@@ -43,8 +43,11 @@ class Optimiser {
     Tensor parameter;
   };
   Tensor view(const Tensor& flat, const Slot& slot) const;
+  /// Tells whoever keeps something made of the weights (packed for a kernel) to make it again.
+  void weights_changed();
 
   TrainConfig config_;
+  bool channels_last_;
   std::vector<Slot> slots_;
   Tensor weights_, gradients_, first_moment_, second_moment_;
   std::vector<Tensor> averages_;

@@ -31,8 +31,8 @@ TileSession::TileSession() {
 }
 
 extern const ImageTable images;
-const ImageTable images = {"amx_bf16",  norm_statistics,      norm_apply,  norm_backward,
-                           pack_weight, pack_weight_backward, convolution, weight_gradient,
-                           attention,   attention_backward,   add};
+const ImageTable images = {"amx_bf16",      true,        norm_statistics,      norm_apply,
+                           norm_backward,   pack_weight, pack_weight_backward, convolution,
+                           weight_gradient, attention,   attention_backward,   add};
 
 }  // namespace tweedie::kernels::amx_bf16

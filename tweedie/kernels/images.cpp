@@ -24,6 +24,18 @@ uint32_t dropout_key(uint64_t seed, int64_t layer, int64_t sample, int64_t step)
   return static_cast<uint32_t>(key >> 32);
 }
 
+void dropout_mask(const Dropout& dropout, int64_t count, float* mask) {
+  const auto threshold = static_cast<uint32_t>(dropout.rate * 0x1p24f);
+  const float scale = 1 / (1 - dropout.rate);
+  for (int64_t i = 0; i < count; ++i) {
+    uint32_t x = static_cast<uint32_t>(i) ^ dropout.key;  // Ettinger 2018, lowbias32
+    x = (x ^ (x >> 16)) * 0x7feb352du;
+    x = (x ^ (x >> 15)) * 0x846ca68bu;
+    x ^= x >> 16;
+    mask[i] = (x >> 8) >= threshold ? scale : 0;
+  }
+}
+
 int64_t norm_block(int64_t channels, int64_t groups) {
   return std::lcm(kChannelBlock, channels / groups);
 }

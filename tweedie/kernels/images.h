@@ -23,6 +23,9 @@ struct Dropout {
 /// The key of an example's mask.
 uint32_t dropout_key(uint64_t seed, int64_t layer, int64_t sample, int64_t step);
 
+/// What the elements 0 to count - 1 of an example are multiplied with.
+void dropout_mask(const Dropout& dropout, int64_t count, float* mask);
+
 /// One example of dropout(SiLU(scale * GroupNorm([x1 | x2] + add) + shift)).
 struct ImageNorm {
   const bf16* x[2];     // [pixels][channels[i]]; the second may be null
@@ -96,6 +99,7 @@ struct AttentionGradient {
 
 struct ImageTable {
   const char* name;
+  bool fast;  // than float32 through LibTorch: has tiles
 
   /// Channels in whole groups and blocks of 32 that can be worked on apart from others.
   /// begin, end: multiples of norm_block(C, groups).

@@ -1,7 +1,9 @@
 #include "tweedie/nets/unet.h"
 
 #include <numeric>
+#include <optional>
 
+#include <c10/core/impl/LocalDispatchKeySet.h>
 #include <torch/nn/modules/embedding.h>
 
 #include "tweedie/nets/embedding.h"
@@ -27,6 +29,7 @@ struct UnetOptions {
   double freq_shift = 0;
   std::vector<int64_t> fourier_features = {};
   bool zero_init = true;
+  std::string kernels = "fast";
   std::vector<int64_t> sample_shape = {};
   int64_t classes = 0;
   bool learned_variance = false;
@@ -53,6 +56,8 @@ struct UnetOptions {
     visit("fourier_features", fourier_features,
           "powers n: the input also as sin, cos(2^n pi x), for likelihood");
     visit("zero_init", zero_init, "residual branches and the output start at zero (DDPM)");
+    visit("kernels", kernels,
+          "fast (own kernels where they are faster) or reference (LibTorch's operations alone)");
     visit("sample_shape", sample_shape, "[C, H, W], known from the data");
     visit("classes", classes, "number of classes, known from the data; 0: unconditional");
     visit("learned_variance", learned_variance,
@@ -83,6 +88,8 @@ void check_options(const UnetOptions& o) {
   check(o.resnet_time_scale_shift == "default" || o.resnet_time_scale_shift == "scale_shift",
         "model.resnet_time_scale_shift: expected default or scale_shift, got '",
         o.resnet_time_scale_shift, "'");
+  check(o.kernels == "fast" || o.kernels == "reference",
+        "model.kernels: expected fast or reference, got '", o.kernels, "'");
   check(o.norm_eps > 0, "model.norm_eps: expected a positive number, got ", o.norm_eps);
   check_fourier_powers(o.fourier_features);
   for (const int64_t size : o.sample_shape)
@@ -173,37 +180,50 @@ class Unet : public Network {
     conv_out_ = register_module(
         "conv_out", conv3x3(width, o.learned_variance ? 2 * data_channels : data_channels));
     if (o.zero_init) list_zero_initialised();
+    image_out_->groups = o.norm_num_groups;
+    image_out_->epsilon = o.norm_eps;
+    images_ = o.kernels == "fast" && fits_images();
+    channels_last = images_;
   }
 
   Tensor forward(const Tensor& x, const Tensor& c_noise, const Condition& condition) override {
+    const bool images = images_ && x.device().is_cpu() && images_are_fast();
+    // The embeddings stay float32 where the images are bf16.
+    std::optional<c10::impl::ExcludeDispatchKeyGuard> no_autocast;
+    if (images) no_autocast.emplace(c10::DispatchKey::AutocastCPU);
     const Tensor label = positional_features(
         c_noise, {options_.channels, options_.flip_sin_to_cos, options_.freq_shift});
     Tensor time = time_embedding_(label.to(x.scalar_type()));
     if (class_embedding_)
       time = time + class_embedding_(class_rows(condition.label, options_.classes, x, "unet"));
-    const Pass pass{at::silu(time), seed, step, first};
+    const Pass pass{images, at::silu(time), seed, step, first};
 
-    Tensor h = conv_in_(tweedie::fourier_features(x, options_.fourier_features));
+    const Tensor features = tweedie::fourier_features(x, options_.fourier_features);
+    Tensor h = images ? planes_to_image_conv(image_in_, features, affine_of(conv_in_))
+                      : conv_in_(features);
     std::vector<Tensor> skips = {h};
     for (const Stage& stage : down_) {
       for (size_t j = 0; j < stage->resnets.size(); ++j) {
-        h = through(stage, j, h, pass);
+        h = through(stage, j, h, {}, pass);
         skips.push_back(h);
       }
       if (stage->down) {
-        h = Downsample(stage->down)(h);
+        h = Downsample(stage->down)(h, pass);
         skips.push_back(h);
       }
     }
-    h = through(middle_, 0, h, pass);
-    h = through(middle_, 1, h, pass);
+    h = through(middle_, 0, h, {}, pass);
+    h = through(middle_, 1, h, {}, pass);
     for (const Stage& stage : up_) {
       for (size_t j = 0; j < stage->resnets.size(); ++j) {
-        h = through(stage, j, at::cat({h, skips.back()}, 1), pass);
+        h = through(stage, j, h, skips.back(), pass);
         skips.pop_back();
       }
-      if (stage->up) h = Upsample(stage->up)(h, skips.back().size(2), skips.back().size(3));
+      if (!stage->up) continue;
+      const int64_t rows = images ? 1 : 2;  // the dimension of the height
+      h = Upsample(stage->up)(h, skips.back().size(rows), skips.back().size(rows + 1), pass);
     }
+    if (images) return image_head(image_out_, h, affine_of(conv_norm_out_), affine_of(conv_out_));
     return conv_out_(group_norm(h, options_.norm_num_groups, conv_norm_out_->weight,
                                 conv_norm_out_->bias, options_.norm_eps, true));
   }
@@ -213,10 +233,11 @@ class Unet : public Network {
     return torch::nn::Conv2d(torch::nn::Conv2dOptions(in, out, 3).padding(1));
   }
 
-  static Tensor through(const Stage& stage, size_t j, const Tensor& x, const Pass& pass) {
+  static Tensor through(const Stage& stage, size_t j, const Tensor& x, const Tensor& skip,
+                        const Pass& pass) {
     Resnet resnet = stage->resnets[j];
-    const Tensor h = resnet(x, pass);
-    return j < stage->attentions.size() ? PixelAttention(stage->attentions[j])(h) : h;
+    const Tensor h = resnet(x, skip, pass);
+    return j < stage->attentions.size() ? PixelAttention(stage->attentions[j])(h, pass) : h;
   }
 
   void register_list(const char* name, const std::vector<Stage>& stages) {
@@ -233,7 +254,16 @@ class Unet : public Network {
     }
   }
 
+  bool fits_images() const {
+    for (const int64_t m : options_.multipliers)
+      if (m * options_.channels % kernels::kChannelBlock != 0) return false;
+    return options_.channels % kernels::kChannelBlock == 0;
+  }
+
   UnetOptions options_;
+  bool images_ = false;  // whether the blocks of image_blocks.h can do it
+  ImageConvPtr image_in_ = c10::make_intrusive<ImageConv>(kernels::ConvKind::same, 2);
+  ImageHeadPtr image_out_ = c10::make_intrusive<ImageHead>();
   torch::nn::Conv2d conv_in_{nullptr}, conv_out_{nullptr};
   torch::nn::GroupNorm conv_norm_out_{nullptr};
   torch::nn::Embedding class_embedding_{nullptr};

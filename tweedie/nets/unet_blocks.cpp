@@ -1,7 +1,6 @@
 #include "tweedie/nets/unet_blocks.h"
 
 #include <cmath>
-#include <numeric>
 
 #include "tweedie/base/error.h"
 #include "tweedie/nets/norm.h"
@@ -27,13 +26,24 @@ Tensor apply_norm(const torch::nn::GroupNorm& norm, const Tensor& x, bool silu) 
                     silu);
 }
 
-/// Srivastava et al. 2014, with a mask that is a function of (seed, layer, example, step).
+/// The mask's keys, by example.
+std::vector<uint32_t> dropout_keys(int64_t examples, const Pass& pass, int64_t layer) {
+  std::vector<uint32_t> keys;
+  for (int64_t i = 0; i < examples; ++i)
+    keys.push_back(kernels::dropout_key(pass.seed, layer, pass.first + i, pass.step));
+  return keys;
+}
+
+/// Srivastava et al. 2014, with a mask that is a function of (seed, layer, example, step): the same
+/// as that of the kernels, whose elements are counted channels last.
 Tensor keyed_dropout(const Tensor& x, double rate, const Pass& pass, int64_t layer) {
-  std::vector<int64_t> samples(static_cast<size_t>(x.size(0)));
-  std::iota(samples.begin(), samples.end(), (layer << 32) + pass.first);
-  const Tensor keep =
-      keyed_uniform({pass.seed, Stream::dropout}, samples, pass.step, x.sizes().slice(1)) >= rate;
-  return x * keep.to(x.options()) * (1 / (1 - rate));
+  const int64_t size = x.numel() / x.size(0);
+  const Tensor mask = at::empty({x.size(0), x.size(2), x.size(3), x.size(1)}, at::kFloat);
+  const std::vector<uint32_t> keys = dropout_keys(x.size(0), pass, layer);
+  for (int64_t i = 0; i < x.size(0); ++i)
+    kernels::dropout_mask({keys[static_cast<size_t>(i)], static_cast<float>(rate)}, size,
+                          mask.data_ptr<float>() + i * size);
+  return x * mask.permute({0, 3, 1, 2}).to(x.options());
 }
 
 }  // namespace
@@ -50,11 +60,27 @@ ResnetImpl::ResnetImpl(int64_t in, int64_t out, const BlockOptions& options, int
   if (in != out)
     conv_shortcut_ =
         register_module("conv_shortcut", torch::nn::Conv2d(torch::nn::Conv2dOptions(in, out, 1)));
+  image_ = c10::make_intrusive<ImageResnet>();
+  image_->groups = options.groups;
+  image_->epsilon = options.epsilon;
 }
 
-Tensor ResnetImpl::forward(const Tensor& x, const Pass& pass) {
+Tensor ResnetImpl::forward_image(const Tensor& x, const Tensor& skip, const Tensor& time,
+                                 const Pass& pass) {
+  const bool drops = is_training() && options_.dropout > 0;
+  const ResnetParameters parameters = {affine_of(norm1_), affine_of(conv1_), affine_of(norm2_),
+                                       affine_of(conv2_),
+                                       conv_shortcut_ ? affine_of(conv_shortcut_) : Affine{}};
+  return image_resnet(image_, x, skip, time, parameters, drops ? options_.dropout : 0,
+                      drops ? dropout_keys(x.size(0), pass, number_) : std::vector<uint32_t>());
+}
+
+Tensor ResnetImpl::forward(const Tensor& first, const Tensor& skip, const Pass& pass) {
+  const Tensor projected = time_emb_proj_(pass.time);  // [B, C or 2C]
+  if (pass.images) return forward_image(first, skip, projected, pass);
+  const Tensor x = skip.defined() ? at::cat({first, skip}, 1) : first;
   Tensor h = conv1_(apply_norm(norm1_, x, true));
-  const Tensor time = time_emb_proj_(pass.time).unsqueeze(2).unsqueeze(3);  // [B, C or 2C, 1, 1]
+  const Tensor time = projected.unsqueeze(2).unsqueeze(3);
   if (options_.scale_shift) {
     const std::vector<Tensor> parts = time.chunk(2, 1);
     h = at::silu(apply_norm(norm2_, h, false) * (1 + parts[0]) + parts[1]);
@@ -77,9 +103,19 @@ PixelAttentionImpl::PixelAttentionImpl(int64_t channels, const BlockOptions& opt
   to_k_ = register_module("to_k", torch::nn::Linear(channels, channels));
   to_v_ = register_module("to_v", torch::nn::Linear(channels, channels));
   to_out_ = register_module("to_out", torch::nn::ModuleList(torch::nn::Linear(channels, channels)));
+  image_ = c10::make_intrusive<ImageAttention>();
+  image_->groups = options.groups;
+  image_->epsilon = options.epsilon;
+  image_->heads = heads_;
 }
 
-Tensor PixelAttentionImpl::forward(const Tensor& x) {
+Tensor PixelAttentionImpl::forward(const Tensor& x, const Pass& pass) {
+  if (pass.images) {
+    const auto out = to_out_->ptr<torch::nn::LinearImpl>(0);
+    return image_attention(image_, x,
+                           {group_norm_ ? affine_of(group_norm_) : Affine{}, affine_of(to_q_),
+                            affine_of(to_k_), affine_of(to_v_), affine_of(out)});
+  }
   const int64_t batch = x.size(0), channels = x.size(1), width = channels / heads_;
   const Tensor pixels = (group_norm_ ? apply_norm(group_norm_, x, false) : x)
                             .flatten(2)
@@ -102,18 +138,29 @@ DownsampleImpl::DownsampleImpl(int64_t channels, int64_t padding) : padding_(pad
   conv_ = register_module(
       "conv", torch::nn::Conv2d(
                   torch::nn::Conv2dOptions(channels, channels, 3).stride(2).padding(padding)));
+  image_ = c10::make_intrusive<ImageConv>(padding == 1 ? kernels::ConvKind::halved
+                                                       : kernels::ConvKind::halved_after);
 }
 
-Tensor DownsampleImpl::forward(const Tensor& x) {
+Tensor DownsampleImpl::forward(const Tensor& x, const Pass& pass) {
+  if (pass.images) return image_conv(image_, x, affine_of(conv_));
   return conv_(padding_ == 0 ? at::constant_pad_nd(x, {0, 1, 0, 1})
                              : x);  // diffusers pads right and below
 }
 
 UpsampleImpl::UpsampleImpl(int64_t channels) {
   conv_ = register_module("conv", conv3x3(channels, channels));
+  doubled_ = c10::make_intrusive<ImageConv>(kernels::ConvKind::doubled);
+  same_ = c10::make_intrusive<ImageConv>(kernels::ConvKind::same);
 }
 
-Tensor UpsampleImpl::forward(const Tensor& x, int64_t height, int64_t width) {
+Tensor UpsampleImpl::forward(const Tensor& x, int64_t height, int64_t width, const Pass& pass) {
+  if (pass.images && height == 2 * x.size(1) && width == 2 * x.size(2))
+    return image_conv(doubled_, x, affine_of(conv_));
+  if (pass.images) {
+    const Tensor large = at::upsample_nearest2d(x.permute({0, 3, 1, 2}), {height, width});
+    return image_conv(same_, large.permute({0, 2, 3, 1}).contiguous(), affine_of(conv_));
+  }
   return conv_(at::upsample_nearest2d(x, {height, width}));
 }
 

@@ -12,6 +12,7 @@
 #include <torch/nn/modules/normalization.h>
 
 #include "tweedie/model/network.h"
+#include "tweedie/nets/image_blocks.h"
 
 namespace tweedie {
 
@@ -28,6 +29,7 @@ struct BlockOptions {
 
 /// What every block is told beside its input.
 struct Pass {
+  bool images;        // activations are bfloat16 images [B, H, W, C], else [B, C, H, W]
   Tensor time;        // [B, time_channels], already through SiLU
   uint64_t seed = 0;  // key of the dropout masks
   int64_t step = 0;
@@ -37,11 +39,15 @@ struct Pass {
 /// He et al. 2016 with time: x + conv(dropout(SiLU(norm(conv(SiLU(norm(x))) + time)))).
 struct ResnetImpl : torch::nn::Module {
   ResnetImpl(int64_t in, int64_t out, const BlockOptions& options, int64_t number);
-  Tensor forward(const Tensor& x, const Pass& pass);
+  /// Of [x | skip] where there is a skip.
+  Tensor forward(const Tensor& x, const Tensor& skip, const Pass& pass);
 
  private:
+  Tensor forward_image(const Tensor& x, const Tensor& skip, const Tensor& time, const Pass& pass);
+
   BlockOptions options_;
   int64_t number_;  // of the layer in its network: keeps dropout masks apart
+  ImageResnetPtr image_;
   torch::nn::GroupNorm norm1_{nullptr}, norm2_{nullptr};
   torch::nn::Conv2d conv1_{nullptr}, conv2_{nullptr}, conv_shortcut_{nullptr};
   torch::nn::Linear time_emb_proj_{nullptr};
@@ -51,11 +57,12 @@ TORCH_MODULE(Resnet);
 /// Self-attention over the pixels, of their norm unless `bare`, with a residual.
 struct PixelAttentionImpl : torch::nn::Module {
   PixelAttentionImpl(int64_t channels, const BlockOptions& options, bool bare = false);
-  Tensor forward(const Tensor& x);
+  Tensor forward(const Tensor& x, const Pass& pass);
 
  private:
   int64_t heads_;
   BlockOptions options_;
+  ImageAttentionPtr image_;
   torch::nn::GroupNorm group_norm_{nullptr};
   torch::nn::Linear to_q_{nullptr}, to_k_{nullptr}, to_v_{nullptr};
   torch::nn::ModuleList to_out_;
@@ -65,10 +72,11 @@ TORCH_MODULE(PixelAttention);
 /// A convolution of stride 2; odd sizes are rounded up, with padding 0 down.
 struct DownsampleImpl : torch::nn::Module {
   DownsampleImpl(int64_t channels, int64_t padding);
-  Tensor forward(const Tensor& x);
+  Tensor forward(const Tensor& x, const Pass& pass);
 
  private:
   int64_t padding_;
+  ImageConvPtr image_;
   torch::nn::Conv2d conv_{nullptr};
 };
 TORCH_MODULE(Downsample);
@@ -76,12 +84,19 @@ TORCH_MODULE(Downsample);
 /// Nearest neighbours up to the given size, then a convolution.
 struct UpsampleImpl : torch::nn::Module {
   explicit UpsampleImpl(int64_t channels);
-  Tensor forward(const Tensor& x, int64_t height, int64_t width);
+  Tensor forward(const Tensor& x, int64_t height, int64_t width, const Pass& pass);
 
  private:
+  ImageConvPtr doubled_, same_;
   torch::nn::Conv2d conv_{nullptr};
 };
 TORCH_MODULE(Upsample);
+
+/// The weight and bias of a layer.
+template <class Layer>
+Affine affine_of(const Layer& layer) {
+  return {layer->weight, layer->bias};
+}
 
 /// Resnets, each followed by attention where the stage has it, then down- or upsampling where it
 /// has that.

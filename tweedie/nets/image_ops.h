@@ -1,0 +1,109 @@
+// The kernels on images (kernels/images.h) with tensors: what the blocks of image_blocks.h are made
+// of.  An image tensor is bfloat16 [B, H, W, C], contiguous, C a multiple of 32.  Nothing here is
+// seen by autograd.
+#pragma once
+
+#include <torch/types.h>
+
+#include <mutex>
+#include <vector>
+
+#include "tweedie/kernels/images.h"
+
+namespace tweedie {
+
+using torch::Tensor;
+
+/// Plans are made once for each kind and size.
+const kernels::ConvPlans& conv_plans(kernels::ConvKind kind, int64_t height, int64_t width);
+
+/// n, or the next multiple of 32.
+int64_t filled_channels(int64_t n);
+
+/// Weights of a convolution as the kernels read them, packed again when they have changed: when
+/// they are elsewhere in memory or their version counter moved.
+class PackedWeight {
+ public:
+  /// `weights` [K, C, h, w] or [K, C] each, one above the other along K; filled up with zeros to
+  /// multiples of 32.  `copies`: how often the inputs are repeated.
+  explicit PackedWeight(kernels::ConvKind kind, int64_t copies = 1)
+      : kind_(kind), copies_(copies) {}
+
+  Tensor forward(const std::vector<Tensor>& weights) { return packed(weights, forward_, false); }
+  Tensor backward(const std::vector<Tensor>& weights) { return packed(weights, backward_, true); }
+  kernels::ConvKind kind() const { return kind_; }
+  int64_t copies() const { return copies_; }
+
+ private:
+  struct Entry {
+    std::vector<std::pair<const void*, uint32_t>> of;
+    Tensor values;
+  };
+  Tensor packed(const std::vector<Tensor>& weights, Entry& entry, bool backward);
+
+  kernels::ConvKind kind_;
+  int64_t copies_;
+  std::mutex mutex_;
+  Entry forward_, backward_;
+};
+
+/// One input of a convolution: blocks of 32 channels from `first_block` on of the packed weight's.
+struct ConvTerm {
+  Tensor x;
+  Tensor packed;
+  int64_t weight_blocks, first_block = 0;
+  bool centre = false;
+};
+
+/// Image [B, out_height, out_width, outputs]: the terms' convolutions, biases (float32 [outputs])
+/// and residual.  `backward`: along the plan of the gradient.
+Tensor convolve(kernels::ConvKind kind, bool backward, int64_t height, int64_t width,
+                int64_t outputs, const std::vector<ConvTerm>& terms,
+                const std::vector<Tensor>& biases = {}, const Tensor& residual = {});
+
+/// float32 [K, taps, C] for x [B, height, width, C] and dy; `dbias` [K] is overwritten if defined.
+Tensor weight_gradient(kernels::ConvKind kind, const Tensor& x, const Tensor& dy,
+                       const Tensor& dbias);
+/// The same beside one another for [x1 | x2].
+Tensor weight_gradient(kernels::ConvKind kind, const Tensor& x1, const Tensor& x2, const Tensor& dy,
+                       const Tensor& dbias);
+
+/// A gradient [K, taps, C] as that of `weight` [k, c, h, w] or [k, c], k <= K and copies c <= C.
+Tensor as_gradient_of(const Tensor& weight, const Tensor& gradient, kernels::ConvKind kind,
+                      int64_t copies = 1);
+
+/// A norm of a batch; see kernels::ImageNorm.  x2, time: may be undefined.
+struct BatchNorm {
+  Tensor x1, x2;
+  Tensor weight, bias;  // float32 [C]
+  Tensor time;          // float32 [B, C], added before it; or [B, 2 C], scale and shift after it
+  int64_t groups;
+  double epsilon;
+  bool silu;
+  double dropout = 0;
+  std::vector<uint32_t> keys;  // of dropout, by example
+};
+
+/// Coefficients float32 [B, 4, C].
+Tensor norm_statistics(const BatchNorm& norm);
+Tensor norm_apply(const BatchNorm& norm, const Tensor& coefficients);
+
+struct BatchNormGradient {
+  Tensor dx1, dx2, dweight, dbias, dtime;
+};
+/// Overwrites dy.  plus1, plus2: added to dx1, dx2 where defined.
+BatchNormGradient norm_backward(const BatchNorm& norm, const Tensor& coefficients, const Tensor& dy,
+                                const Tensor& plus1, const Tensor& plus2);
+
+/// o [B, H, W, C] of qkv [B, H, W, 3 C]; log_sum float32 [B, heads, H W] is written if defined.
+Tensor attend(const Tensor& qkv, int64_t heads, const Tensor& log_sum);
+Tensor attend_backward(const Tensor& qkv, int64_t heads, const Tensor& o, const Tensor& log_sum,
+                       const Tensor& dout);
+
+/// float32 or other [B, C, H, W] to an image whose channels are C rounded to bf16, what rounding
+/// took away, then zeros.
+Tensor image_of(const Tensor& x);
+/// The first C channels of an image as float32 [B, C, H, W].
+Tensor planes_of(const Tensor& image, int64_t channels);
+
+}  // namespace tweedie

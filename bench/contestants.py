@@ -88,7 +88,9 @@ class PyTorch:
         self.python, self.options, self.process = str(python), options, None
         try:
             said = run([python, "-c", "import torch; print(torch.__version__, hasattr(torch, 'compile'))"])
-        except (Failed, OSError) as failure:
+        except OSError as failure:
+            raise Failed(f"{python}: {failure.strerror}") from None
+        except Failed as failure:
             raise Failed(f"{python}: {str(failure).rsplit(': ', 1)[-1]}") from None
         self.version, compiles = said.split()
         self.compiles = compiles == "True" and options.compile

@@ -20,13 +20,20 @@ def cpu_flags():
     return set((cpu_lines("flags") or [""])[0].split())
 
 
+def system():
+    try:
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    except (OSError, KeyError):
+        return platform.platform()
+
+
 def machine(threads):
     flags = cpu_flags()
     has = [words for words, flag in (("AMX bf16", "amx_bf16"), ("AVX-512 bf16", "avx512_bf16"), ("AVX-512", "avx512f"), ("AVX2", "avx2"))
            if flag in flags]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {"cpu": (cpu_lines("model name") or [platform.machine()])[0], "instructions": has, "cores": len(os.sched_getaffinity(0)),
-            "threads": threads, "memory_gib": round(memory, 1), "system": f"{platform.freedesktop_os_release()['PRETTY_NAME']}"}
+            "threads": threads, "memory_gib": round(memory, 1), "system": system()}
 
 
 def said_by(*command):
@@ -168,7 +175,7 @@ def text(data):
     names = {"LibTorch": "LibTorch", "Debian": "Debian's PyTorch", "current": "current PyTorch"}
     parts = [f"{data['date']}; {about['cpu']}, {about['cores']} cores, {', '.join(about['instructions']) or 'no AVX2'}, {about['memory_gib']} GiB; "
              f"{about['system']}; " + ", ".join(f"{names.get(name, name)} {version}" for name, version in data["versions"].items()) + ".",
-             f"{about['threads']} threads, {data['rounds']} rounds of {data['seconds']:g} s. Best / median over the rounds; a ratio is of one round, "
+             f"{about['threads']} threads, {data['rounds']} round{'s' if data['rounds'] > 1 else ''} of {data['seconds']:g} s. Best / median over the rounds; a ratio is of one round, "
              "tweedie against the fastest variant of that PyTorch in it, here their median (least to greatest); above 1 tweedie is faster."]
     if data["cases"]:
         parts.append(main_table(data))

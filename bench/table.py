@@ -35,7 +35,7 @@ def named(who, words):
 
 class Bench:
     def __init__(self, options):
-        self.options, self.notes, self.peers = options, [], {}
+        self.options, self.notes, self.peers, self.failed = options, [], {}, False
         self.tweedie = Tweedie(options)
         for name, python, hint in (("Debian", options.debian, "apt-get install python3-torch"),
                                    ("current", options.peer, why_no_peer(options.peer))):
@@ -59,7 +59,7 @@ class Bench:
             say("note: " + line)
 
     def case(self, case):
-        """Turns of each contestant, by round."""
+        """Turns of each contestant, by round; None if tweedie has none."""
         if not case.amx and "avx512f" not in report.cpu_flags():
             self.note(f"{case.name}: left out, this CPU has no AVX-512")
             return None
@@ -80,10 +80,11 @@ class Bench:
                 try:
                     record = measure()
                 except Failed as failure:
-                    if who == "tweedie":
-                        raise
-                    entry["dropped"] = str(failure)
                     self.note(f"{case.name}: {named(who, words)}: {failure}")
+                    if who == "tweedie":
+                        self.failed = True
+                        return None
+                    entry["dropped"] = str(failure)
                     continue
                 entry["rounds"].append({"round": turn, **record})
                 if who != "peak":
@@ -187,13 +188,15 @@ def measure(options):
                 data["cases"].append(found)
             save(options, data)
         for name in sections:
-            data[name] = getattr(bench, name)()
+            try:
+                data[name] = getattr(bench, name)()
+            except Failed as failure:
+                bench.failed = True
+                bench.note(f"{name}: {failure}")
             save(options, data)
-    except Failed as failure:
-        sys.exit(f"table.py: {failure}")
     finally:
         bench.close()
-    return data
+    return data, bench.failed
 
 
 def save(options, data):
@@ -211,12 +214,15 @@ def main():
     if options.read:
         data = report.together([json.loads(file.read_text()) for file in options.read])
         save(options, data)
+        failed = False
     else:
-        data = measure(options)
+        data, failed = measure(options)
     text = report.text(data)
     print(text)
     if options.markdown:
         report.write_markdown(options.markdown, text)
+    if failed:
+        sys.exit("table.py: some of tweedie's own turns failed, see the notes")
 
 
 if __name__ == "__main__":

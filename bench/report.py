@@ -29,8 +29,8 @@ def system():
 
 def machine(threads):
     flags = cpu_flags()
-    has = [words for words, flag in (("AMX bf16", "amx_bf16"), ("AVX-512 bf16", "avx512_bf16"), ("AVX-512", "avx512f"), ("AVX2", "avx2"))
-           if flag in flags]
+    known = {"AMX bf16": "amx_bf16", "AVX-512 bf16": "avx512_bf16", "AVX-512": "avx512f", "AVX2": "avx2"}
+    has = [words for words, flag in known.items() if flag in flags]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {"cpu": (cpu_lines("model name") or [platform.machine()])[0], "instructions": has, "cores": len(os.sched_getaffinity(0)),
             "threads": threads, "memory_gib": round(memory, 1), "system": system()}
@@ -47,8 +47,8 @@ def versions(program, peers, debian):
     found = {"tweedie": said_by(program, "--version").removeprefix("tweedie "),
              "LibTorch": said_by("dpkg-query", "-W", "-f", "${Version}", "libtorch-dev")}
     for who, peer in peers.items():
-        packaged = said_by("dpkg-query", "-W", "-f", "${Version}", "python3-torch") if who == "Debian" and debian == "/usr/bin/python3" else ""
-        found[who] = packaged or peer.version
+        is_package = who == "Debian" and debian == "/usr/bin/python3"
+        found[who] = is_package and said_by("dpkg-query", "-W", "-f", "${Version}", "python3-torch") or peer.version
     if "current" in peers:
         found["diffusers"] = said_by(peers["current"].python, "-c", "import importlib.metadata as m; print(m.version('diffusers'))")
     return {name: version for name, version in found.items() if version}
@@ -114,7 +114,8 @@ def main_table(data):
         debian, current = fastest(case, "Debian"), fastest(case, "current")
         ratio = ratios(case, "Debian")
         holds = "" if not case["target"] or not ratio else "yes" if statistics.median(ratio) >= case["target"] else "NO"
-        rows.append([case["name"], unit, best_and_median(ours, unit), " ".join(filter(None, (record.get("precision"), record.get("kernels")))),
+        computed_by = " ".join(filter(None, (record.get("precision"), record.get("kernels"))))
+        rows.append([case["name"], unit, best_and_median(ours, unit), computed_by,
                      debian["variant"] if debian else "", best_and_median(debian, unit), spread(ratio),
                      f"{case['target']:g}" if case["target"] else "", holds,
                      current["variant"] if current else "", best_and_median(current, unit), spread(ratios(case, "current"))])
@@ -173,10 +174,12 @@ def threads_table(data):
 def text(data):
     about = data["machine"]
     names = {"LibTorch": "LibTorch", "Debian": "Debian's PyTorch", "current": "current PyTorch"}
-    parts = [f"{data['date']}; {about['cpu']}, {about['cores']} cores, {', '.join(about['instructions']) or 'no AVX2'}, {about['memory_gib']} GiB; "
-             f"{about['system']}; " + ", ".join(f"{names.get(name, name)} {version}" for name, version in data["versions"].items()) + ".",
-             f"{about['threads']} threads, {data['rounds']} round{'s' if data['rounds'] > 1 else ''} of {data['seconds']:g} s. Best / median over the rounds; a ratio is of one round, "
-             "tweedie against the fastest variant of that PyTorch in it, here their median (least to greatest); above 1 tweedie is faster."]
+    machine_words = [about["cpu"], f"{about['cores']} cores", *(about["instructions"] or ["no AVX2"]), f"{about['memory_gib']} GiB"]
+    version_words = [f"{names.get(name, name)} {version}" for name, version in data["versions"].items()]
+    parts = [f"{data['date']}; {', '.join(machine_words)}; {about['system']}; {', '.join(version_words)}.",
+             f"{about['threads']} threads, {data['rounds']} round{'s' if data['rounds'] > 1 else ''} of {data['seconds']:g} s. "
+             "Best / median over the rounds; a ratio is of one round, tweedie against the fastest variant of that PyTorch in it, "
+             "here their median (least to greatest); above 1 tweedie is faster."]
     if data["cases"]:
         parts.append(main_table(data))
     for title, found in (("Every variant of PyTorch (slow ones are left out of later rounds):", variants_table(data)),

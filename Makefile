@@ -3,6 +3,8 @@ BUDGET ?= 5m
 PREFIX ?= /usr/local
 RECIPE ?= fashion-mnist
 DEMO ?= demo
+ROUNDS ?= 3
+BENCH ?=
 BUILD := build
 
 # One compiler for each core, and for each 1.5 GB of memory: a file with LibTorch takes about 1 GB.
@@ -19,7 +21,7 @@ help:
 	@echo 'make build     $(BUILD)/tweedie and $(BUILD)/tweedie-reference, optimised'
 	@echo 'make test      build everything and run the tests'
 	@echo 'make install   build and install to PREFIX=$(PREFIX)'
-	@echo 'make bench     measure a training step and a sampling step on this machine'
+	@echo 'make bench     measure this machine against PyTorch, ROUNDS=$(ROUNDS) rounds; BENCH="--only cifar --json FILE" or --help'
 	@echo 'make solver-table   measure the order of every sampler, write it into docs/solvers.md'
 	@echo 'make clean     remove $(BUILD)/ (trained runs are kept)'
 	@echo 'make dependencies   install the Debian packages that are missing'
@@ -50,8 +52,8 @@ install: configure
 	@echo 'installed to $(PREFIX); try: $(PREFIX)/bin/tweedie list samplers'
 
 bench: build
-	@$(BUILD)/tweedie bench train --net mnist-unet
-	@$(BUILD)/tweedie bench sample --net mnist-unet
+	@PEER='$(PEER)' scripts/make-bench-peers.sh $(BUILD)
+	@PEER='$(PEER)' bench/table.py --rounds $(ROUNDS) $(BENCH)
 
 solver-table: configure
 	@cmake --build $(BUILD) -j $(JOBS) --target tweedie-solver-table

@@ -4,7 +4,7 @@
     python3 -m venv ENV && ENV/bin/pip install torch diffusers scipy
     ENV/bin/python bench/compare_samplers.py --net demo-unet --steps 20 --rounds 5
 
-Both sample from noise to data with the same layout of network (bench/peer_unet.py is the peer's; its weights are random
+Both sample from noise to data with the same layout of network (bench/peer_nets.py is the peer's; its weights are random
 in both, which no time depends on), the same linear chain of 1000 steps and as many steps.  Time outside the network is
 everything but the network's own call: making the grid, noise, scaling, the update.  Milliseconds are for each evaluation of
 the network, for the whole batch; a ratio below 1 says that tweedie takes less.
@@ -23,7 +23,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as tweedie does for itself: f
 import diffusers
 import torch
 
-import peer_unet
+import peer_nets
 
 HERE = pathlib.Path(__file__).resolve().parent
 LINEAR = {"num_train_timesteps": 1000, "beta_start": 1e-4, "beta_end": 0.02, "beta_schedule": "linear"}
@@ -95,7 +95,7 @@ def theirs(net, options, shape, name, settings):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--net", choices=["none", *(name for name in peer_unet.NETS if name != "mlp-2d")], default="demo-unet",
+    parser.add_argument("--net", choices=["none", *(name for name in peer_nets.NETS if name != "mlp-2d")], default="demo-unet",
                         help="none: one that returns a fixed tensor, so that only the solvers work")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--steps", type=int, default=20)
@@ -113,7 +113,7 @@ def main():
         fixed = torch.randn(options.batch, *shape)
         net = lambda x, t: fixed
     else:
-        _, shape, make = peer_unet.NETS[options.net]
+        _, shape, make = peer_nets.NETS[options.net]
         net = make().eval()
     rows = [{key: [] for key in ("ours", "theirs", "our_share", "their_share", "our_whole", "their_whole")} for _ in PAIRS]
     for turn in range(options.rounds):

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the Debian packages that building, testing and running tweedie needs.
 # Silent and instant when nothing is missing.  `--list` prints the packages and installs nothing;
-# `--checks` installs what .ci/run needs beside them.
+# `--checks` installs what .ci/run needs beside them, `--bench` the peers of `make bench`.
 set -eu
 
 packages="
@@ -22,8 +22,9 @@ case "${1:-}" in
     exit 0
     ;;
   --checks) packages=clang-format ;;
+  --bench) packages='python3-torch python3-venv' ;;
   *)
-    say "unknown argument '$1'; --list and --checks are known"
+    say "unknown argument '$1'; --list, --checks and --bench are known"
     exit 2
     ;;
 esac

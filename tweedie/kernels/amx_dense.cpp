@@ -1,5 +1,6 @@
 // Dense layers on AMX's tiles.  A block of 64 rows is two halves of 32; for a half and 32 columns,
-// four tiles C are summed up over all terms, then finished by AVX-512 while the next ones run:
+// four tiles C are summed up over all terms and then finished by AVX-512 (which was measured not to
+// run beside the tiles, so that nothing is won by mixing the two):
 //
 //                  columns 0-15   16-31
 //     rows  0-15  [     0           1   ]      bias: the tiles' start, one line read 16 times
@@ -130,25 +131,44 @@ inline void keep_pair(__m512i even, __m512i odd, int64_t row, bf16* tiles) {
   _mm512_storeu_si512(tiles + kTile + row * 16, pair.hi);
 }
 
-/// A row of an input with the rests of those that are split: [width].
-void input_row(const DenseInput& input, int64_t row, int64_t width, float* line) {
+/// The first `count` lanes, at most all 16.
+inline __mmask16 lanes(int64_t count) {
+  return count >= 16 ? 0xffff : count <= 0 ? 0 : static_cast<__mmask16>((1u << count) - 1);
+}
+
+/// The first `count` of 32 floats; the others are zeros, or stay as they are.
+inline Pair first_of(const float* p, int64_t count) {
+  return {_mm512_maskz_loadu_ps(lanes(count), p),
+          _mm512_maskz_loadu_ps(lanes(count - 16), count > 16 ? p + 16 : p)};
+}
+inline void put_first(float* p, int64_t count, const Pair& x) {
+  _mm512_mask_storeu_ps(p, lanes(count), x.lo);
+  if (count > 16) _mm512_mask_storeu_ps(p + 16, lanes(count - 16), x.hi);
+}
+
+/// A row of an input with the rests of those that are split; `line` has zeros behind them.
+void input_row(const DenseInput& input, int64_t row, float* line) {
   float* to = line;
-  for (int p = 0; p < 2; ++p) {
-    const auto bytes = static_cast<size_t>(input.columns[p]) * sizeof(float);
-    if (bytes > 0) std::memcpy(to, input.parts[p] + row * input.columns[p], bytes);
-    to += input.columns[p];
+  for (int p = 0; p < 2; to += input.columns[p++])
+    for (int64_t c = 0; c < input.columns[p]; c += 32)
+      put_first(to + c, input.columns[p] - c,
+                first_of(input.parts[p] + row * input.columns[p] + c, input.columns[p] - c));
+  for (int64_t c = 0; c < input.split; c += 16) {
+    const __m512 x = _mm512_maskz_loadu_ps(lanes(input.split - c), line + c);
+    const __m512i near = to_bf16(x, x);
+    const __m512 rest = _mm512_sub_ps(x, load16(reinterpret_cast<const bf16*>(&near)));
+    _mm512_mask_storeu_ps(to + c, lanes(input.split - c), rest);
   }
-  for (int64_t c = 0; c < input.split; ++c) *to++ = line[c] - float_of(bf16_of(line[c]));
-  while (to < line + width) *to++ = 0;
 }
 
 /// Rows of an input from `begin` on as lines; those beyond the last are zeros.
 void read_input(const DenseForward& f, int v, int64_t begin, int64_t rows, float* line, bf16* lines,
                 bf16* tiles) {
   const int64_t width = f.network->values[v].width;
+  std::memset(line, 0, static_cast<size_t>(width) * sizeof(float));
   for (int64_t i = 0; i < rows; ++i) {
     if (begin + i < f.rows)
-      input_row(f.inputs[v], begin + i, width, line);
+      input_row(f.inputs[v], begin + i, line);
     else
       std::memset(line, 0, static_cast<size_t>(width) * sizeof(float));
     for (int64_t c = 0; c < width / kDenseBlock; ++c)
@@ -195,10 +215,9 @@ void finish_layer(const float* sums, const Finish& f) {
 
 /// The network's output: the first columns of the last value.
 void write_output(const DenseForward& f, const float* sums, int64_t row, int64_t column) {
-  const int64_t columns = f.outputs - column < kDenseBlock ? f.outputs - column : kDenseBlock;
-  for (int64_t i = 0; i < kHalf && row + i < f.rows && columns > 0; ++i)
-    std::memcpy(f.y + (row + i) * f.outputs + column, sums + i * kDenseBlock,
-                static_cast<size_t>(columns) * sizeof(float));
+  for (int64_t i = 0; i < kHalf && row + i < f.rows; ++i)
+    put_first(f.y + (row + i) * f.outputs + column, f.outputs - column,
+              pair_at(sums + i * kDenseBlock));
 }
 
 struct BlockForward {
@@ -227,21 +246,19 @@ struct BlockForward {
     const auto finish = value.silu
                             ? (kept ? finish_layer<true, true> : finish_layer<true, false>)
                             : (kept ? finish_layer<false, true> : finish_layer<false, false>);
-    alignas(64) float sums[2][kHalfPanel];
+    alignas(64) float sums[kHalfPanel];
     for (int64_t c = 0; c < value.width / kDenseBlock; ++c) {
       Term terms[kDenseTerms];
       const int count = list_terms(value, c, terms);
       for (int64_t half = 0; half < halves; ++half) {
-        float* const sum = sums[half];
-        multiply(terms, count, half, value.bias + c * kDenseBlock, sum);
-        if (last) {
-          write_output(f, sum, begin + half * kHalf, c * kDenseBlock);
-          continue;
-        }
+        multiply(terms, count, half, value.bias + c * kDenseBlock, sums);
         const int64_t at = c * kPanel + half * kHalfPanel;
-        finish(sum, {residual(value.residual, c, half), onward ? arrays.sums[v] + at : nullptr,
-                     arrays.halves[v] + at, kept ? kept + value.activations + at : nullptr,
-                     kept ? kept + value.slopes + at : nullptr});
+        if (last)
+          write_output(f, sums, begin + half * kHalf, c * kDenseBlock);
+        else
+          finish(sums, {residual(value.residual, c, half), onward ? arrays.sums[v] + at : nullptr,
+                        arrays.halves[v] + at, kept ? kept + value.activations + at : nullptr,
+                        kept ? kept + value.slopes + at : nullptr});
       }
     }
   }
@@ -315,8 +332,8 @@ struct BlockBackward {
     const int64_t column = c * kDenseBlock, row = begin + half * kHalf;
     std::memset(sums, 0, kHalfPanel * sizeof(float));
     for (int64_t i = 0; i < kHalf && row + i < b.rows; ++i)
-      for (int64_t o = column; o < b.outputs && o < column + kDenseBlock; ++o)
-        sums[i * kDenseBlock + o - column] = b.dy[(row + i) * b.outputs + o];
+      put(sums + i * kDenseBlock,
+          first_of(b.dy + (row + i) * b.outputs + column, b.outputs - column));
   }
 
   void value_gradient(int v) const {
@@ -324,22 +341,21 @@ struct BlockBackward {
     const DenseValue& value = b.network->values[v];
     const bool input = v < b.network->input_count, last = v + 1 == b.network->value_count;
     const int short_way = residual_user(*b.network, v);
-    alignas(64) float sums[2][kHalfPanel];
+    alignas(64) float sums[kHalfPanel];
     Term terms[kDenseValues * kDenseTerms];
     for (int64_t c = 0; c < value.width / kDenseBlock; ++c) {
       const int count = list_terms(v, c, terms);
       for (int64_t half = 0; half < halves; ++half) {
         const int64_t at = c * kPanel + half * kHalfPanel;
-        float* const sum = sums[half];
         if (last)
-          read_output(c, half, sum);
+          read_output(c, half, sums);
         else
-          multiply(terms, count, half, kNoBias, sum);
-        finish_gradient(sum, {value.silu ? kept + value.slopes + at : nullptr,
-                              short_way < 0 ? nullptr : arrays.sums[short_way] + at,
-                              input || value.residual >= 0 ? arrays.sums[v] + at : nullptr,
-                              arrays.halves[v] + at,
-                              gradients && !input ? gradients + value.gradients + at : nullptr});
+          multiply(terms, count, half, kNoBias, sums);
+        finish_gradient(sums, {value.silu ? kept + value.slopes + at : nullptr,
+                               short_way < 0 ? nullptr : arrays.sums[short_way] + at,
+                               input || value.residual >= 0 ? arrays.sums[v] + at : nullptr,
+                               arrays.halves[v] + at,
+                               gradients && !input ? gradients + value.gradients + at : nullptr});
       }
     }
     if (input) write_input(v);
@@ -349,10 +365,8 @@ struct BlockBackward {
     const int64_t columns = b.columns[v];
     for (int64_t i = 0; i < halves * kHalf && begin + i < b.rows; ++i)
       for (int64_t c = 0; c < columns; c += kDenseBlock)
-        std::memcpy(b.dx[v] + (begin + i) * columns + c,
-                    arrays.sums[v] + c * kDenseRows + i * kDenseBlock,
-                    static_cast<size_t>(columns - c < kDenseBlock ? columns - c : kDenseBlock) *
-                        sizeof(float));
+        put_first(b.dx[v] + (begin + i) * columns + c, columns - c,
+                  pair_at(arrays.sums[v] + c * kDenseRows + i * kDenseBlock));
   }
 };
 
@@ -455,11 +469,12 @@ void dense_weight_gradient(const DenseWeightGradient& g, int64_t block) {
 __m512 weights_at(const DenseWeight& w, int64_t output, int64_t column) {
   if (output >= w.outputs) return _mm512_setzero_ps();
   const float* const row = w.values + output * w.inputs;
-  if (column + 16 <= w.inputs) return _mm512_loadu_ps(row + column);
-  alignas(64) float line[16] = {};
-  for (int64_t c = column; c < column + 16 && c < w.inputs + w.split; ++c)
-    line[c - column] = row[c < w.inputs ? c : c - w.inputs];
-  return _mm512_load_ps(line);
+  const int64_t left = w.inputs - column;  // in this matrix; then come those that are there twice
+  const __m512 own = _mm512_maskz_loadu_ps(lanes(left), row + (left > 0 ? column : 0));
+  if (left >= 16) return own;
+  const auto again = static_cast<__mmask16>(lanes(left + w.split) & ~lanes(left));
+  return left >= 0 ? _mm512_mask_expandloadu_ps(own, again, row)
+                   : _mm512_mask_loadu_ps(own, again, row - left);
 }
 
 void pack_dense(const DenseWeight& w, bf16* packed, int64_t begin, int64_t end) {

@@ -74,6 +74,7 @@ struct DensePlan {
  private:
   void lay_out(DensePacked& packed) const;
   void pack(DensePacked& packed, bool transposed) const;
+  void add_up_biases(DensePacked& packed) const;
   std::mutex mutex_;
   DensePackedPtr packed_;
 };
@@ -120,33 +121,53 @@ void DensePlan::lay_out(DensePacked& packed) const {
   kernels::lay_out(net);
 }
 
-/// Every weight, and with the first kind the sums of the layers' biases.
+/// Every weight one way or the other, and with the first the sums of the layers' biases.
 void DensePlan::pack(DensePacked& packed, bool transposed) const {
+  struct Task {
+    kernels::DenseWeight from;
+    bf16* to;
+    int64_t block;
+  };
+  std::vector<Task> tasks;
   if (transposed) packed.transposed = at::empty_like(packed.weights);
   bf16* to = bf16_data(transposed ? packed.transposed : packed.weights);
-  float* bias = packed.biases.data_ptr<float>();
   for (size_t v = inputs.size(); v < inputs.size() + layers.size(); ++v) {
-    const DenseLayerSpec& layer = layers[v - inputs.size()];
     kernels::DenseValue& value = packed.network.values[v];
     value.term_count = 0;
-    for (const DenseLayerSpec::Term& term : layer.terms) {
+    for (const DenseLayerSpec::Term& term : layers[v - inputs.size()].terms) {
       const int64_t columns = width(static_cast<size_t>(term.from));
-      const kernels::DenseWeight from = weight(term);
       kernels::DenseTerm& placed = value.terms[value.term_count++];
       placed.from = term.from;
       (transposed ? placed.transposed : placed.weight) = to;
-      const auto kernel = transposed ? dense_table().pack_transposed : dense_table().pack;
-      in_parallel((transposed ? columns : value.width) / kernels::kDenseBlock,
-                  [&](int64_t b) { kernel(from, to, b, b + 1); });
+      for (int64_t b = 0; b < (transposed ? columns : value.width) / kernels::kDenseBlock; ++b)
+        tasks.push_back({weight(term), to, b});
       to += value.width * columns;
     }
-    if (transposed) continue;
-    std::fill(bias, bias + value.width, 0.0F);
-    for (const DenseLayerSpec::Term& term : layer.terms)
-      for (int64_t i = 0; i < outputs(layer); ++i)
-        bias[i] += term.linear->bias.data_ptr<float>()[i];
-    value.bias = bias;
-    bias += value.width;
+  }
+  const auto kernel = transposed ? dense_table().pack_transposed : dense_table().pack;
+  const auto work = [&](int64_t i) {
+    const Task& task = tasks[static_cast<size_t>(i)];
+    kernel(task.from, task.to, task.block, task.block + 1);
+  };
+  constexpr int64_t kWorthThreads = 1 << 18;  // weights: below, waking them takes longer
+  if (packed.weights.numel() >= kWorthThreads)
+    in_parallel(static_cast<int64_t>(tasks.size()), work);
+  else
+    for (int64_t i = 0; i < static_cast<int64_t>(tasks.size()); ++i) work(i);
+  if (!transposed) add_up_biases(packed);
+}
+
+void DensePlan::add_up_biases(DensePacked& packed) const {
+  float* bias = packed.biases.data_ptr<float>();
+  for (size_t v = inputs.size(); v < inputs.size() + layers.size(); ++v) {
+    const DenseLayerSpec& layer = layers[v - inputs.size()];
+    packed.network.values[v].bias = bias;
+    std::fill(bias, bias + width(v), 0.0F);
+    for (const DenseLayerSpec::Term& term : layer.terms) {
+      const float* const from = term.linear->bias.data_ptr<float>();
+      for (int64_t i = 0; i < outputs(layer); ++i) bias[i] += from[i];
+    }
+    bias += width(v);
   }
 }
 

@@ -229,12 +229,20 @@ Got run_dense(const kernels::DenseTable& table, const std::vector<ValueSpec>& ne
     got.dbias.push_back(floats(static_cast<int64_t>(net[v].bias.size())));
     for (size_t t = 0; t < net[v].terms.size(); ++t) {
       const TermSpec& spec = net[v].terms[t];
-      got.dweight[v].push_back(floats(static_cast<int64_t>(spec.weight.size())));
-      for (int64_t block = 0; block < kernels::dense_width(spec.outputs) / 32; ++block)
-        table.weight_gradient({&packed.network, rows, forward.kept, backward.gradients,
-                               static_cast<int>(v), static_cast<int>(t), spec.outputs, spec.inputs,
-                               spec.split, got.dweight[v][t].data(), got.dbias[v].data()},
-                              block);
+      Floats dweight(spec.weight.size(), 7);
+      const auto gradient = [&](bool add) {
+        for (int64_t block = 0; block < kernels::dense_width(spec.outputs) / 32; ++block)
+          table.weight_gradient({&packed.network, rows, forward.kept, backward.gradients,
+                                 static_cast<int>(v), static_cast<int>(t), spec.outputs,
+                                 spec.inputs, spec.split, dweight.data(), got.dbias[v].data(), add},
+                                block);
+      };
+      gradient(true);
+      for (float& w : dweight) w -= 7;
+      const Floats added = dweight;
+      gradient(false);
+      got.dweight[v].push_back(dweight);
+      CHECK(distance(added, dweight) < 1e-5);
     }
   }
   return got;

@@ -9,6 +9,7 @@
 #include "tests/nets/make.h"
 #include "tweedie/base/error.h"
 #include "tweedie/kernels/kernels.h"
+#include "tweedie/model/gradients_in_place.h"
 
 using namespace tweedie;
 using namespace tweedie::testing;
@@ -121,6 +122,26 @@ TEST_CASE("an MLP in bf16 sees new weights, and an old graph keeps its own") {
     for (Tensor p : network->parameters()) p.mul_(0.5);
   }
   CHECK(at::equal(torch::autograd::grad({network->forward(x, label, {}).sum()}, {x})[0], dx));
+}
+
+TEST_CASE("gradients of an MLP added in place are those that autograd adds") {
+  if (!tiles()) return;
+  const Autocast autocast;
+  const auto network = wide_mlp();
+  for (Tensor p : network->parameters()) p.mutable_grad() = at::zeros_like(p);
+  const Tensor x = normal({70, 3}), label = at::arange(70, at::kFloat);
+  const auto backward = [&] { network->forward(x, label, {}).square().sum().backward(); };
+  backward();
+  std::vector<Tensor> expected;
+  for (Tensor p : network->parameters()) {
+    expected.push_back(p.grad() * 2);
+    p.mutable_grad().zero_();
+  }
+  const GradientsInPlace in_place;
+  backward();
+  backward();
+  for (size_t i = 0; i < expected.size(); ++i)
+    CHECK(at::allclose(network->parameters()[i].grad(), expected[i], 1e-5, 1e-5));
 }
 
 TEST_CASE("what the kernels of dense layers cannot do is LibTorch's, or refused") {

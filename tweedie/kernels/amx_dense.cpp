@@ -11,6 +11,7 @@
 //     kept for weight gradients   [width / 32][2 halves][2] tiles: of activations B (rows in
 //                                 pairs), of gradients A (transposed); 32 rows x 16 columns each
 //     slopes, float32 sums        [width / 32][64 rows] lines of 32
+#include <algorithm>
 #include <cstring>
 
 #define TWEEDIE_ISA amx_bf16
@@ -428,25 +429,22 @@ void bias_gradient(const DenseWeightGradient& g, const bf16* a, int64_t output) 
   _tile_stored(0, sums, 64);
   _tile_stored(1, sums + kTileRows * 16, 64);
   for (int64_t o = 0; o < kDenseBlock && output + o < g.outputs; ++o)
-    g.dbias[output + o] = sums[o * 16];
+    g.dbias[output + o] = sums[o * 16] + (g.add ? g.dbias[output + o] : 0);
 }
 
 /// 32 x 32 sums to their weights; columns of rests are added to those they belong to.
 void write_gradient(const DenseWeightGradient& g, const float* sums, int64_t output,
                     int64_t column) {
-  const bool whole = column + kDenseBlock <= g.inputs;
+  const int64_t own = std::min(g.inputs - column, kDenseBlock);
+  const int64_t first_rest = std::max<int64_t>(own, 0),
+                end_rest = std::min(g.inputs + g.split - column, kDenseBlock);
   for (int64_t o = 0; o < kDenseBlock && output + o < g.outputs; ++o, sums += kDenseBlock) {
-    float* const to = g.dweight + (output + o) * g.inputs;
-    if (whole) {
-      std::memcpy(to + column, sums, kDenseBlock * sizeof(float));
-      continue;
+    float* const row = g.dweight + (output + o) * g.inputs;
+    if (own > 0) {
+      const Pair sum = pair_at(sums);
+      put_first(row + column, own, g.add ? sum + first_of(row + column, own) : sum);
     }
-    for (int64_t c = column; c < column + kDenseBlock && c < g.inputs + g.split; ++c) {
-      if (c < g.inputs)
-        to[c] = sums[c - column];
-      else
-        to[c - g.inputs] += sums[c - column];
-    }
+    for (int64_t c = first_rest; c < end_rest; ++c) row[column + c - g.inputs] += sums[c];
   }
 }
 
@@ -462,7 +460,7 @@ void dense_weight_gradient(const DenseWeightGradient& g, int64_t block) {
                   network.kept, sums);
     write_gradient(g, sums, block * kDenseBlock, c * kDenseBlock);
   }
-  if (g.dbias) bias_gradient(g, a, block * kDenseBlock);
+  bias_gradient(g, a, block * kDenseBlock);
 }
 
 /// 16 elements of a row of the padded matrix.

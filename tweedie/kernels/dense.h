@@ -85,14 +85,15 @@ struct DenseBackward {
   bf16* gradients;  // [blocks][network.gradients] for the gradients of weights, or null
 };
 
-/// Of one term of one value; dbias [outputs] may be null.
+/// Of one term of one value.
 struct DenseWeightGradient {
   const DenseNetwork* network;
   int64_t rows;
   const bf16 *kept, *gradients;
   int value, term;
   int64_t outputs, inputs, split;  // see DenseWeight
-  float *dweight, *dbias;          // overwritten
+  float *dweight, *dbias;
+  bool add = false;  // to what is there, else it is overwritten
 };
 
 /// Cosines and sines of an angle for each row and frequency.

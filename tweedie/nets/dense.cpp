@@ -11,6 +11,7 @@
 
 #include "tweedie/base/error.h"
 #include "tweedie/kernels/kernels.h"
+#include "tweedie/model/gradients_in_place.h"
 #include "tweedie/tensor/parallel.h"
 
 namespace tweedie {
@@ -243,21 +244,24 @@ struct WeightGradients {
     int64_t block;
   };
   std::vector<Task> tasks;
-  variable_list gradients;  // weight and bias of every term; undefined where not wanted
+  variable_list gradients;  // weight and bias of every term; undefined where added in place
 
   template <class Wanted>
   WeightGradients(const DensePlan& plan, const kernels::DenseBackward& from, const Wanted& wanted) {
     size_t next = 0;
     for (size_t i = 0; i < plan.layers.size(); ++i)
       for (size_t t = 0; t < plan.layers[i].terms.size(); ++t, next += 2) {
-        if (!wanted(next) && !wanted(next + 1)) {
-          gradients.insert(gradients.end(), 2, Tensor());
-          continue;
-        }
-        const auto& linear = plan.layers[i].terms[t].linear;
-        const kernels::DenseWeight w = plan.weight(plan.layers[i].terms[t]);
-        const Tensor dweight = at::empty_like(linear->weight), dbias = at::empty_like(linear->bias);
-        gradients.insert(gradients.end(), {dweight, dbias});
+        const DenseLayerSpec::Term& term = plan.layers[i].terms[t];
+        const bool here = wanted(next) || wanted(next + 1), add = here && in_place(term);
+        const auto made = [&](const Tensor& p) {
+          return here && !add ? at::empty_like(p) : Tensor();
+        };
+        gradients.insert(gradients.end(), {made(term.linear->weight), made(term.linear->bias)});
+        if (!here) continue;
+        const auto home = [&](const Tensor& p, const Tensor& own) {
+          return (add ? p.grad() : own).data_ptr<float>();
+        };
+        const kernels::DenseWeight w = plan.weight(term);
         const kernels::DenseWeightGradient g{from.network,
                                              from.rows,
                                              from.kept,
@@ -267,11 +271,22 @@ struct WeightGradients {
                                              w.outputs,
                                              w.inputs,
                                              w.split,
-                                             dweight.data_ptr<float>(),
-                                             dbias.data_ptr<float>()};
+                                             home(term.linear->weight, gradients[next]),
+                                             home(term.linear->bias, gradients[next + 1]),
+                                             add};
         for (int64_t b = 0; b < kernels::dense_width(w.outputs) / kernels::kDenseBlock; ++b)
           tasks.push_back({g, b});
       }
+  }
+
+  static bool in_place(const DenseLayerSpec::Term& term) {
+    if (!GradientsInPlace::active()) return false;
+    for (const Tensor& p : {term.linear->weight, term.linear->bias}) {
+      const Tensor& grad = p.grad();
+      if (!grad.defined() || !grad.is_contiguous() || grad.scalar_type() != at::kFloat)
+        return false;
+    }
+    return true;
   }
 
   void run() const {

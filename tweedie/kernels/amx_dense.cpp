@@ -155,7 +155,8 @@ void input_row(const DenseInput& input, int64_t row, float* line) {
       put_first(to + c, input.columns[p] - c,
                 first_of(input.parts[p] + row * input.columns[p] + c, input.columns[p] - c));
   for (int64_t c = 0; c < input.split; c += 16) {
-    const __m512 x = _mm512_maskz_loadu_ps(lanes(input.split - c), line + c);
+    const __m512 x =
+        _mm512_maskz_loadu_ps(lanes(input.split - c), input.parts[0] + row * input.columns[0] + c);
     const __m512i near = to_bf16(x, x);
     const __m512 rest = _mm512_sub_ps(x, load16(reinterpret_cast<const bf16*>(&near)));
     _mm512_mask_storeu_ps(to + c, lanes(input.split - c), rest);
@@ -163,19 +164,17 @@ void input_row(const DenseInput& input, int64_t row, float* line) {
 }
 
 /// Rows of an input from `begin` on as lines; those beyond the last are zeros.
-void read_input(const DenseForward& f, int v, int64_t begin, int64_t rows, float* line, bf16* lines,
-                bf16* tiles) {
+void read_input(const DenseForward& f, int v, int64_t begin, int64_t rows, float* floats,
+                bf16* lines, bf16* tiles) {
   const int64_t width = f.network->values[v].width;
-  std::memset(line, 0, static_cast<size_t>(width) * sizeof(float));
-  for (int64_t i = 0; i < rows; ++i) {
-    if (begin + i < f.rows)
-      input_row(f.inputs[v], begin + i, line);
-    else
-      std::memset(line, 0, static_cast<size_t>(width) * sizeof(float));
-    for (int64_t c = 0; c < width / kDenseBlock; ++c)
+  std::memset(floats, 0, static_cast<size_t>(rows * width) * sizeof(float));
+  // All rows before any is read again: what is still on its way to memory would be waited for.
+  for (int64_t i = 0; i < rows && begin + i < f.rows; ++i)
+    input_row(f.inputs[v], begin + i, floats + i * width);
+  for (int64_t c = 0; c < width / kDenseBlock; ++c)
+    for (int64_t i = 0; i < rows; ++i)
       _mm512_storeu_si512(lines + c * kPanel + i * kDenseBlock,
-                          rounded(pair_at(line + c * kDenseBlock)));
-  }
+                          rounded(pair_at(floats + i * width + c * kDenseBlock)));
   if (!tiles) return;
   for (int64_t c = 0; c < width / kDenseBlock; ++c)
     for (int64_t i = 0; i < rows; i += 2) {

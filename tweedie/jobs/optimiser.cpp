@@ -2,6 +2,7 @@
 
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "tweedie/jobs/learning_rate.h"
@@ -13,6 +14,8 @@ namespace {
 
 constexpr int64_t kChunk =
     1 << 15;  // elements; fixed, so that sums do not depend on the number of threads
+
+constexpr int64_t kChunksOfTask = 2;  // less is done sooner than other threads wake up
 
 int64_t chunks_of(int64_t count) { return (count + kChunk - 1) / kChunk; }
 
@@ -67,13 +70,19 @@ void Optimiser::weights_changed() {
   for (const Slot& slot : slots_) slot.parameter.unsafeGetTensorImpl()->bump_version();
 }
 
-void Optimiser::zero_gradients() { gradients_.zero_(); }
+void Optimiser::zero_gradients() {
+  const int64_t count = gradients_.numel();
+  float* const gradient = gradients_.data_ptr<float>();
+  at::parallel_for(0, chunks_of(count), kChunksOfTask, [&](int64_t begin, int64_t end) {
+    std::fill(gradient + begin * kChunk, gradient + std::min(end * kChunk, count), 0.0F);
+  });
+}
 
 double Optimiser::gradient_norm() const {
   const int64_t count = gradients_.numel();
   const float* const gradient = gradients_.data_ptr<float>();
   std::vector<double> sums(static_cast<size_t>(chunks_of(count)));
-  at::parallel_for(0, chunks_of(count), 1, [&](int64_t begin, int64_t end) {
+  at::parallel_for(0, chunks_of(count), kChunksOfTask, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i)
       sums[static_cast<size_t>(i)] = kernels::table().sum_of_squares(
           std::min(kChunk, count - i * kChunk), gradient + i * kChunk);
@@ -100,7 +109,7 @@ void Optimiser::step(int64_t step, double learning_rate, double gradient_scale) 
     keeps.push_back(static_cast<float>(average_keep(config_, rate, step)));
 
   const int64_t count = weights_.numel();
-  at::parallel_for(0, chunks_of(count), 1, [&](int64_t begin, int64_t end) {
+  at::parallel_for(0, chunks_of(count), kChunksOfTask, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t at = i * kChunk;
       std::vector<kernels::Average> averages;

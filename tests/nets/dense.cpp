@@ -25,11 +25,9 @@ struct Autocast {
   }
 };
 
-bool tiles() { return kernels::table().dense->fast; }
-
 std::shared_ptr<Network> wide_mlp(const Json& more = Json::object()) {
-  Json options = {
-      {"width", 64}, {"blocks", 2}, {"time_channels", 36}, {"sample_shape", {3}}, {"classes", 4}};
+  Json options = {{"width", 64},         {"blocks", 2},  {"time_channels", 36},
+                  {"sample_shape", {3}}, {"classes", 4}, {"kernels", "dense"}};
   options.update(more);
   auto network = make_mlp(options);
   network->zero_initialised.clear();
@@ -54,11 +52,6 @@ MlpResult run_mlp(Network& network, at::ScalarType type, int64_t batch) {
   return {y.detach(), torch::autograd::grad({y}, in, {normal(y.sizes(), 4).to(y.scalar_type())})};
 }
 
-MlpResult run_in_tiles(Network& network, int64_t batch) {
-  const Autocast autocast;
-  return run_mlp(network, at::kFloat, batch);
-}
-
 double error_of(const Tensor& got, const Tensor& expected) {
   return (got.to(at::kDouble) - expected).norm().item<double>() / expected.norm().item<double>();
 }
@@ -66,14 +59,13 @@ double error_of(const Tensor& got, const Tensor& expected) {
 }  // namespace
 
 TEST_CASE("an MLP in bf16 and all its gradients are LibTorch's, up to rounding") {
-  if (!tiles()) return;
   for (const Json& more : {Json::object(), Json({{"fourier_features", {0, 2}}, {"blocks", 1}}),
                            Json({{"learned_variance", true}, {"width", 96}})})
     for (const int64_t batch : {1, 37, 200}) {
       CAPTURE(more.dump());
       CAPTURE(batch);
       const MlpResult expected = run_mlp(*wide_mlp(more), at::kDouble, batch);
-      const MlpResult got = run_in_tiles(*wide_mlp(more), batch);
+      const MlpResult got = run_mlp(*wide_mlp(more), at::kFloat, batch);
       CHECK((got.y.scalar_type() == at::kFloat));
       CHECK(error_of(got.y, expected.y) < 0.01);
       for (size_t i = 0; i < expected.gradients.size(); ++i) {
@@ -84,19 +76,17 @@ TEST_CASE("an MLP in bf16 and all its gradients are LibTorch's, up to rounding")
 }
 
 TEST_CASE("an MLP's bits in bf16 do not depend on threads or gradients, a row's not on the batch") {
-  if (!tiles()) return;
   const auto network = wide_mlp();
   const int threads = at::get_num_threads();
   at::set_num_threads(1);
-  const MlpResult one = run_in_tiles(*network, 200);
+  const MlpResult one = run_mlp(*network, at::kFloat, 200);
   at::set_num_threads(2);
-  const MlpResult two = run_in_tiles(*network, 200);
+  const MlpResult two = run_mlp(*network, at::kFloat, 200);
   at::set_num_threads(threads);
   CHECK(at::equal(one.y, two.y));
   for (size_t i = 0; i < one.gradients.size(); ++i)
     CHECK(at::equal(one.gradients[i], two.gradients[i]));
-  CHECK(at::equal(run_in_tiles(*network, 50).y, one.y.narrow(0, 0, 50)));
-  const Autocast autocast;
+  CHECK(at::equal(run_mlp(*network, at::kFloat, 50).y, one.y.narrow(0, 0, 50)));
   const torch::NoGradGuard no_grad;
   const Tensor x = normal({5, 3}), label = at::arange(5, at::kFloat);
   const Tensor alone = network->forward(x, label, {});
@@ -105,8 +95,6 @@ TEST_CASE("an MLP's bits in bf16 do not depend on threads or gradients, a row's 
 }
 
 TEST_CASE("an MLP in bf16 sees new weights, and an old graph keeps its own") {
-  if (!tiles()) return;
-  const Autocast autocast;
   const auto network = wide_mlp();
   const Tensor x = normal({5, 3}).requires_grad_(true), label = at::arange(5, at::kFloat);
   const Tensor before = network->forward(x, label, {});
@@ -125,8 +113,6 @@ TEST_CASE("an MLP in bf16 sees new weights, and an old graph keeps its own") {
 }
 
 TEST_CASE("gradients of an MLP added in place are those that autograd adds") {
-  if (!tiles()) return;
-  const Autocast autocast;
   const auto network = wide_mlp();
   for (Tensor p : network->parameters()) p.mutable_grad() = at::zeros_like(p);
   const Tensor x = normal({70, 3}), label = at::arange(70, at::kFloat);
@@ -144,15 +130,28 @@ TEST_CASE("gradients of an MLP added in place are those that autograd adds") {
     CHECK(at::allclose(network->parameters()[i].grad(), expected[i], 1e-5, 1e-5));
 }
 
-TEST_CASE("what the kernels of dense layers cannot do is LibTorch's, or refused") {
-  if (!tiles()) return;
+TEST_CASE("an MLP runs on its own kernels in bf16 on tiles, where they fit and are wanted") {
+  const Tensor x = normal({5, 3}), label = at::arange(5, at::kFloat);
+  const auto type = [&](const Json& more) {
+    return wide_mlp(more)->forward(x, label, {}).scalar_type();
+  };
+  const bool tiles = kernels::table().dense->fast;
+  CHECK((type({{"kernels", "fast"}}) == at::kFloat));
   const Autocast autocast;
+  CHECK((type({{"kernels", "fast"}}) == (tiles ? at::kFloat : at::kBFloat16)));
+  CHECK((type({{"kernels", "dense"}}) == at::kFloat));
+  CHECK((type({{"kernels", "reference"}}) == at::kBFloat16));
+  CHECK((type({{"kernels", "fast"}, {"width", 48}}) == at::kBFloat16));
+  CHECK((type({{"kernels", "fast"}, {"time_channels", 7}}) == at::kBFloat16));
+}
+
+TEST_CASE("what the kernels of dense layers cannot do is refused") {
+  CHECK_THROWS_WITH_AS(wide_mlp({{"width", 48}}), doctest::Contains("multiple of 32"), Error);
+  CHECK_THROWS_WITH_AS(wide_mlp({{"kernels", "slow"}}), doctest::Contains("model.kernels"), Error);
   const Tensor x = normal({5, 3}).requires_grad_(true), label = at::arange(5, at::kFloat);
-  for (const Json& more : {Json({{"width", 48}}), Json({{"time_channels", 7}})})
-    CHECK((wide_mlp(more)->forward(x, label, {}).scalar_type() == at::kBFloat16));
   const Tensor y = wide_mlp()->forward(x, label, {});
   CHECK_THROWS_WITH_AS(torch::autograd::grad({y.sum()}, {x}, {}, true, /*create_graph=*/true),
-                       doctest::Contains("precision=fp32"), Error);
+                       doctest::Contains("kernels=reference"), Error);
   CHECK(wide_mlp()->forward(x.narrow(0, 0, 0), label.narrow(0, 0, 0), {}).sizes() ==
         at::IntArrayRef({0, 3}));
 }

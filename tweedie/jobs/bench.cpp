@@ -38,7 +38,7 @@ struct PlainMlp : Network {
       h = dense.layer({.terms = {{h, layers[i]}}, .silu = i + 1 < layers.size()});
   }
   Tensor forward(const Tensor& x, const Tensor& c_noise, const Condition&) override {
-    if (dense.fits(x, c_noise)) return dense({x}, c_noise);
+    if (dense_is_fast() && dense.takes(x, c_noise)) return dense({x}, c_noise);
     Tensor h = at::cat({x, positional_features(c_noise, {32}).to(x.scalar_type())}, 1);
     for (size_t i = 0; i + 1 < layers.size(); ++i) h = at::silu(layers[i](h));
     return layers.back()(h);

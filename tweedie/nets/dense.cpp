@@ -8,6 +8,7 @@
 #include <ATen/autocast_mode.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/custom_class.h>
+#include <torch/version.h>
 
 #include "tweedie/base/error.h"
 #include "tweedie/kernels/kernels.h"
@@ -325,7 +326,7 @@ struct DenseFunction : torch::autograd::Function<DenseFunction> {
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     check(!at::GradMode::is_enabled(),
-          "mlp: its bf16 kernels have no second derivatives; use fp32 (train.precision=fp32)");
+          "mlp: its bf16 kernels have no second derivatives; use model.kernels=reference");
     const auto graph =
         c10::static_intrusive_pointer_cast<DenseGraph>(context->saved_data["graph"].toCapsule());
     const DensePlan& plan = *graph->plan;
@@ -359,15 +360,16 @@ struct DenseFunction : torch::autograd::Function<DenseFunction> {
   }
 };
 
-bool bf16_is_on() {
+}  // namespace
+
+bool dense_is_fast() {
+  if (!dense_table().fast) return false;
 #if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 4)
   return at::autocast::is_autocast_enabled(at::kCPU);
 #else
   return at::autocast::is_cpu_enabled();
 #endif
 }
-
-}  // namespace
 
 DenseNet::DenseNet() : plan_(std::make_shared<DensePlan>()) {}
 
@@ -390,15 +392,19 @@ int DenseNet::layer(const DenseLayerSpec& spec) {
   return static_cast<int>(count) - 1;
 }
 
-bool DenseNet::fits(const Tensor& x, const Tensor& label) const {
-  if (!plan_->possible || !dense_table().fast || !bf16_is_on() || label.requires_grad())
-    return false;
+bool DenseNet::possible() const {
+  if (!plan_->possible) return false;
   for (size_t i = 0; i + 1 < plan_->layers.size(); ++i)
     if (DensePlan::outputs(plan_->layers[i]) % kernels::kDenseBlock != 0) return false;
+  return true;
+}
+
+bool DenseNet::takes(const Tensor& x, const Tensor& label) const {
+  if (!possible() || label.requires_grad() || x.dim() != 2) return false;
   const Tensor& weight = plan_->layers[0].terms[0].linear->weight;
   for (const Tensor& t : {x, weight})
     if (!t.device().is_cpu() || t.scalar_type() != at::kFloat) return false;
-  return x.dim() == 2;
+  return true;
 }
 
 Tensor DenseNet::operator()(const std::vector<Tensor>& inputs, const Tensor& label) const {

@@ -30,6 +30,9 @@ struct DenseLayerSpec {
   bool silu = false;
 };
 
+/// On a CPU with tiles, in bf16 (autocast).
+bool dense_is_fast();
+
 struct DensePlan;
 
 /// Parameters stay the layers' own, float32; packed copies are made again when they change.
@@ -40,9 +43,10 @@ class DenseNet {
   int input(const DenseInputSpec& spec);
   int layer(const DenseLayerSpec& spec);
 
-  /// Whether this is the faster way, and a possible one: on a CPU with tiles, in bf16 (autocast),
-  /// for inner widths that are multiples of 32, and without gradients in the label.
-  bool fits(const Tensor& x, const Tensor& label) const;
+  /// Whether inner widths are multiples of 32 and there are not too many layers.
+  bool possible() const;
+  /// Whether it is possible for these: float32 on the CPU, without gradients in the label.
+  bool takes(const Tensor& x, const Tensor& label) const;
 
   /// `inputs`: of each input with columns.  The last layer's output, float32 [B, outputs].
   Tensor operator()(const std::vector<Tensor>& inputs, const Tensor& label) const;

@@ -17,6 +17,7 @@ struct MlpOptions {
   int64_t blocks = 3;
   int64_t time_channels = 64;
   std::vector<int64_t> fourier_features = {};
+  std::string kernels = "fast";
   std::vector<int64_t> sample_shape = {};
   int64_t classes = 0;
   bool learned_variance = false;
@@ -26,6 +27,9 @@ struct MlpOptions {
     visit("blocks", blocks, "residual blocks of two layers");
     visit("time_channels", time_channels, "features of the noise label");
     visit("fourier_features", fourier_features, "powers n: the input also as sin, cos(2^n pi x)");
+    visit("kernels", kernels,
+          "fast: our own where they are faster; reference: LibTorch's alone; dense: our own in "
+          "bf16, fast or not");
     visit("sample_shape", sample_shape, "[D], known from the data");
     visit("classes", classes, "number of classes, known from the data; 0: unconditional");
     visit("learned_variance", learned_variance, "twice the outputs, known from model.variance");
@@ -58,6 +62,8 @@ class Mlp : public Network {
     check(o.blocks >= 1, "model.blocks: expected 1 or more, got ", o.blocks);
     check(o.time_channels >= 2 && o.time_channels <= kMaxWidth,
           "model.time_channels: expected 2 to ", kMaxWidth, ", got ", o.time_channels);
+    check(o.kernels == "fast" || o.kernels == "reference" || o.kernels == "dense",
+          "model.kernels: expected fast, reference or dense, got '", o.kernels, "'");
     const int64_t dims = o.sample_shape[0];
     input_ = register_module(
         "input", torch::nn::Linear(dims * (1 + 2 * static_cast<int64_t>(o.fourier_features.size())),
@@ -78,10 +84,13 @@ class Mlp : public Network {
         register_module("output", torch::nn::Linear(o.width, o.learned_variance ? 2 * dims : dims));
     zero_initialised.insert(zero_initialised.end(), {"output.weight", "output.bias"});
     list_dense_layers();
+    check(o.kernels != "dense" || dense_.possible(), "model.kernels=dense: a width of ", o.width,
+          " is no multiple of 32, or there are too many blocks; use fast or reference");
   }
 
   Tensor forward(const Tensor& x, const Tensor& c_noise, const Condition& condition) override {
-    if (dense_.fits(x, c_noise)) {
+    if (options_.kernels != "reference" && (options_.kernels == "dense" || dense_is_fast()) &&
+        dense_.takes(x, c_noise)) {
       std::vector<Tensor> inputs = {tweedie::fourier_features(x, options_.fourier_features)};
       if (class_embedding_)
         inputs.push_back(class_embedding_(class_rows(condition.label, options_.classes, x, "mlp")));

@@ -315,8 +315,9 @@ void compare_sum(int64_t count) {
 
 int main() {
   int devices = 0;
-  if (cudaGetDeviceCount(&devices) != cudaSuccess || devices == 0) {
-    std::puts("no GPU: not run");
+  const cudaError_t error = cudaGetDeviceCount(&devices);
+  if (error != cudaSuccess || devices == 0) {
+    std::printf("no GPU (%s): not run\n", cudaGetErrorString(error));
     return 77;
   }
   compare_norms();

@@ -9,6 +9,7 @@ if(TWEEDIE_CUDA AND TARGET torch_cuda)
   include(CheckLanguage)
   check_language(CUDA)
   if(CMAKE_CUDA_COMPILER)
+    set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)  # as LibTorch
     enable_language(CUDA)
     find_package(CUDAToolkit REQUIRED)
     set(TWEEDIE_HAS_CUDA ON)

@@ -10,7 +10,7 @@ fi
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
-for source in plain images_plain normals_plain images conv_plan; do  # what the test compares with
+for source in plain images_plain normals_plain images conv_plan dense; do  # what the test compares with
   c++ -std=c++20 -O1 -Wno-psabi -I. -c "tweedie/kernels/$source.cpp" -o "$scratch/$source.o"
 done
 nvcc -std=c++17 -arch=sm_80 -O2 -Xcompiler -Wall,-Wextra,-Wno-missing-field-initializers,-Werror -I. \

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "tweedie/jobs/learning_rate.h"
+#include "tweedie/jobs/update_on_device.h"
 #include "tweedie/kernels/kernels.h"
 #include "tweedie/tensor/finite.h"
 
@@ -38,14 +39,16 @@ Optimiser::Optimiser(Network& network, const TrainConfig& config)
   int64_t total = 0;
   for (const auto& parameter : network.named_parameters()) {
     const Tensor& value = parameter.value();
-    check(value.device().is_cpu() && value.scalar_type() == at::kFloat, "optimiser: parameter '",
-          parameter.key(), "' is ", value.scalar_type(), " on ", value.device().str(),
-          "; expected float32 on the CPU");
+    check(value.scalar_type() == at::kFloat, "optimiser: parameter '", parameter.key(), "' is ",
+          value.scalar_type(), "; expected float32");
+    check(slots_.empty() || value.device() == slots_[0].parameter.device(),
+          "optimiser: parameter '", parameter.key(), "' is on ", value.device().str(),
+          ", others are not");
     slots_.push_back({parameter.key(), total, value.numel(), value});
     total += (value.numel() + 15) / 16 * 16;  // every tensor starts on a cache line
   }
   check(total > 0, "optimiser: the network has no parameters to train");
-  weights_ = at::zeros({total}, at::kFloat);
+  weights_ = at::zeros({total}, slots_[0].parameter.options());
   gradients_ = at::zeros_like(weights_);
   first_moment_ = at::zeros_like(weights_);
   second_moment_ = at::zeros_like(weights_);
@@ -71,6 +74,10 @@ void Optimiser::weights_changed() {
 }
 
 void Optimiser::zero_gradients() {
+  if (!gradients_.is_cpu()) {
+    gradients_.zero_();
+    return;
+  }
   const int64_t count = gradients_.numel();
   float* const gradient = gradients_.data_ptr<float>();
   at::parallel_for(0, chunks_of(count), kChunksOfTask, [&](int64_t begin, int64_t end) {
@@ -79,6 +86,7 @@ void Optimiser::zero_gradients() {
 }
 
 double Optimiser::gradient_norm() const {
+  if (!gradients_.is_cpu()) return std::sqrt(sum_of_squares_on_device(gradients_));
   const int64_t count = gradients_.numel();
   const float* const gradient = gradients_.data_ptr<float>();
   std::vector<double> sums(static_cast<size_t>(chunks_of(count)));
@@ -109,6 +117,10 @@ void Optimiser::step(int64_t step, double learning_rate, double gradient_scale) 
     keeps.push_back(static_cast<float>(average_keep(config_, rate, step)));
 
   const int64_t count = weights_.numel();
+  if (!weights_.is_cpu()) {
+    adam_on_device(adam, {weights_, gradients_, first_moment_, second_moment_, averages_}, keeps);
+    return weights_changed();
+  }
   at::parallel_for(0, chunks_of(count), kChunksOfTask, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t at = i * kChunk;

@@ -176,9 +176,10 @@ TEST_CASE("dropout drops its share and raises the rest, so that the mean stays")
   parameters["norm2.bias"].fill_(5);  // so that nothing is zero by itself
   const Tensor x = normal({100, 4, 16, 16}), time = normal({100, 8});
   resnet->eval();
-  const Tensor whole = resnet(x, Pass{time, 1, 1}) - x;
+  const Tensor whole = resnet(x, Tensor(), Pass{false, time, 1, 1}) - x;
   resnet->train();
-  const Tensor kept = (resnet(x, Pass{time, 1, 1}) - x) / whole, dropped = kept == 0;
+  const Tensor kept = (resnet(x, Tensor(), Pass{false, time, 1, 1}) - x) / whole,
+               dropped = kept == 0;
   // 102,400 draws: 4 standard errors.
   CHECK(std::abs(dropped.to(at::kDouble).mean().item<double>() - 0.3) <
         4 * std::sqrt(0.3 * 0.7 / 102400));

@@ -14,6 +14,7 @@
 #include "tweedie/cli/blas.h"
 #include "tweedie/cli/duration.h"
 #include "tweedie/jobs/device.h"
+#include "tweedie/jobs/precision.h"
 #include "tweedie/jobs/run_folder.h"
 
 namespace tweedie {
@@ -100,7 +101,8 @@ Model open_model(const std::string& path, const Registry& registry, const std::s
   std::error_code ignored;
   check(fs::exists(path, ignored), path,
         ": there is no such file or folder; expected a run folder, a checkpoint or a model file");
-  if (const std::string warning = slow_blas_warning(); !warning.empty()) progress.say(warning);
+  for (const std::string& warning : {slow_blas_warning(), tiles_refused()})
+    if (!warning.empty()) progress.say(warning);
   return load_model(path, registry, weights, device_named(device),
                     [&](const std::string& line) { progress.say(line); });
 }

@@ -7,9 +7,11 @@
 #include "tweedie/cli/common.h"
 #include "tweedie/cli/numbers.h"
 #include "tweedie/jobs/baselines.h"
+#include "tweedie/jobs/device.h"
 #include "tweedie/jobs/evaluate_compat.h"
 #include "tweedie/jobs/evaluation_data.h"
 #include "tweedie/jobs/evaluation_picture.h"
+#include "tweedie/jobs/precision.h"
 #include "tweedie/tensor/npy.h"
 
 namespace tweedie {
@@ -17,6 +19,7 @@ namespace {
 
 struct EvaluateOptions {
   std::string model, data, split = "test", method, json, weights = "ema", device = "auto";
+  std::string precision = "fp32";
   std::string shard, per_example, plot;
   std::vector<std::string> merge;
   double tolerance = 0;
@@ -228,6 +231,8 @@ int run_evaluate(const CLI::App& command, EvaluateOptions& options, const Regist
   if (request.variance == "analytic")
     request.x0_variance = measure_variance(model, registry, spec, request);
   request.log = counted_progress(progress, "evaluate");
+  const torch::Device device = device_of(*model.network);
+  const PrecisionGuard precision(resolve_precision(options.precision, device), device);
   const Evaluation result = evaluate(method, model, data, request);
   progress.finish();
   Json record = record_of("evaluate", options.model, model);
@@ -352,6 +357,10 @@ void add_evaluate(CLI::App& app, Cli& cli) {
                     "bits/dim for continuous data too (of a density: may be negative)");
   command->add_option("--weights", options->weights, "ema, raw, or an average such as ema.0.999");
   command->add_option("--device", options->device, "auto, cpu or cuda");
+  command
+      ->add_option("--precision", options->precision,
+                   "of the network: fp32 (the default: a likelihood should be exact), bf16 or auto")
+      ->check(CLI::IsMember({"auto", "fp32", "bf16"}));
   command->add_option("--json", options->json, "file for the result, - for standard output");
   command->callback([=, &cli] {
     cli.computes = true;

@@ -91,7 +91,7 @@ int run_cli(int argc, char** argv, const Registry& registry) {
             "'", suggestion(first, names));
     }
     app.parse(argc, argv);
-    if (cli.computes) restart_with_short_spins(argv);
+    if (cli.computes) restart_with_settings(argv);
     use_all_cores();
     return cli.action();
   } catch (const CLI::ParseError& error) {

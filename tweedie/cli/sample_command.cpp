@@ -140,6 +140,8 @@ void add_sample(CLI::App& app, Cli& cli) {
       ->allow_extra_args(false)
       ->take_all();
   command->add_option("--batch", request.batch, "samples computed together; does not change them");
+  command->add_option("--precision", request.precision, "of the network: auto, fp32 or bf16")
+      ->check(CLI::IsMember({"auto", "fp32", "bf16"}));
   command->add_option("--weights", options->weights, "ema, raw, or an average such as ema.0.999");
   command->add_option("--device", options->device, "auto, cpu or cuda");
   command->add_option("--json", options->json,

@@ -3,11 +3,11 @@
 
 namespace tweedie {
 
-/// GNU OpenMP's threads spin at every barrier; when another process takes a core that makes a step
-/// ten times slower.  The library reads GOMP_SPINCOUNT once, as it is loaded, so this replaces the
-/// process by itself with the variable set, unless it or OMP_WAIT_POLICY is set already.  Returns
-/// where that cannot be done.
-void restart_with_short_spins(char** argv);
+/// Some libraries read the environment once, as they are loaded: GNU OpenMP, whose threads spin at
+/// every barrier, which makes a step ten times slower when another process takes a core; glibc's
+/// malloc; OpenBLAS.  This replaces the process by itself with the variables set that are not, and
+/// returns where that cannot be done or nothing is to be set.
+void restart_with_settings(char** argv);
 
 /// One thread for every core that this process may run on, unless OMP_NUM_THREADS says otherwise.
 /// LibTorch's own count is 1 on some virtual machines.

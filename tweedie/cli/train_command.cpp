@@ -7,6 +7,7 @@
 #include "tweedie/cli/common.h"
 #include "tweedie/cli/duration.h"
 #include "tweedie/cli/interrupt.h"
+#include "tweedie/jobs/precision.h"
 #include "tweedie/jobs/run_folder.h"
 #include "tweedie/jobs/train.h"
 
@@ -72,7 +73,8 @@ int run_train(const TrainOptions& options, const Registry& registry) {
   request.out = options.out;
   request.resume = options.resume;
   request.device = options.device;
-  if (const std::string warning = slow_blas_warning(); !warning.empty()) progress.say(warning);
+  for (const std::string& warning : {slow_blas_warning(), tiles_refused()})
+    if (!warning.empty()) progress.say(warning);
   const InterruptGuard guard;
   TrainHooks hooks;
   hooks.log = [&](const std::string& line) { progress.say(line); };

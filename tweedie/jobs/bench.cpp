@@ -169,12 +169,13 @@ std::function<void()> training(const Model& model, const Net& net, const Registr
       levels.push_back(objective.draw(keyed_uniform({kSeed, Stream::levels}, i, step)));
     const Tensor eps = keyed_normal({kSeed, Stream::noise}, places(batch), step, net.shape);
     optimiser->zero_gradients();
+    Tensor loss;
     {
       const PrecisionGuard guard(precision, torch::kCPU);
-      denoising_loss(*model.network, model.parameterisation, objective, {x, {}}, levels, eps)
-          .mean()
-          .backward();
+      loss = denoising_loss(*model.network, model.parameterisation, objective, {x, {}}, levels, eps)
+                 .mean();
     }
+    loss.backward();
     const double norm = optimiser->gradient_norm();
     optimiser->step(step, 1e-4, norm > 1 ? 1 / norm : 1);
   };

@@ -3,26 +3,16 @@
 #include <ATen/autocast_mode.h>
 #include <torch/version.h>
 
-#if defined(__x86_64__)
-#include <cpuid.h>
-#endif
+#include "tweedie/kernels/kernels.h"
 
 namespace tweedie {
 
-bool cpu_has_amx() {
-#if defined(__x86_64__)
-  constexpr unsigned kAmxBf16 = 1u << 22, kAmxTile = 1u << 24;  // CPUID leaf 7, EDX
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & kAmxBf16) && (d & kAmxTile);
-#else
-  return false;
-#endif
-}
-
 std::string resolve_precision(const std::string& precision, torch::Device device) {
   if (precision != "auto") return precision;
-  return device.is_cuda() || cpu_has_amx() ? "bf16" : "fp32";
+  return device.is_cuda() || kernels::table().images->fast ? "bf16" : "fp32";
 }
+
+std::string tiles_refused() { return kernels::amx_refusal(); }
 
 PrecisionGuard::PrecisionGuard(const std::string& precision, torch::Device device)
     : device_(device), active_(precision == "bf16") {

@@ -7,12 +7,12 @@
 
 namespace tweedie {
 
-/// Whether this CPU multiplies bf16 matrices in tiles (AMX), the one case where bf16 was measured
-/// faster than fp32.
-bool cpu_has_amx();
-
-/// "fp32" or "bf16" for "auto": bf16 with fp32 master weights on CUDA and on CPUs with AMX.
+/// "fp32" or "bf16" for "auto": bf16 with fp32 master weights on CUDA and where the kernels
+/// in use have tiles (AMX), the one case on a CPU where bf16 was measured faster.
 std::string resolve_precision(const std::string& precision, torch::Device device);
+
+/// Why this CPU's tiles cannot be used, or "".
+std::string tiles_refused();
 
 /// While it lives and `precision` is "bf16", convolutions and matrix products run in bf16; weights
 /// stay float32.

@@ -6,6 +6,7 @@
 
 #include "tweedie/base/clock.h"
 #include "tweedie/jobs/device.h"
+#include "tweedie/jobs/precision.h"
 #include "tweedie/tensor/random.h"
 
 namespace tweedie {
@@ -125,6 +126,7 @@ SampleResult sample(const Model& model, const Registry& registry, const SampleRe
   const torch::Device device = device_of(*model.network);
 
   torch::NoGradGuard no_grad;
+  const PrecisionGuard precision(resolve_precision(request.precision, device), device);
   FrameKeeper keeper(request, static_cast<int64_t>(path.size()) - 1);
   std::vector<Tensor> parts;
   for (int64_t done = 0; done < request.count;) {

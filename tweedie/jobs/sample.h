@@ -20,8 +20,9 @@ struct SampleRequest {
   int64_t class_id = -1;  // -1: unconditional, or classes in turn for a conditional model
   std::optional<double> guidance = {};  // weight of the class; none: the model's own
   int64_t batch = 64;
-  int64_t frames = 0;          // moments of the trajectory to keep, evenly spread; 0: none
-  int64_t frame_samples = 64;  // of how many samples, from the first
+  std::string precision = "auto";  // of the network: auto, fp32 or bf16
+  int64_t frames = 0;              // moments of the trajectory to keep, evenly spread; 0: none
+  int64_t frame_samples = 64;      // of how many samples, from the first
   Log log = {};
 };
 

@@ -381,6 +381,7 @@ class Training {
     if (!rates.empty()) optimiser_->swap_average(slowest);
     if (samples && !rates.empty()) write_sample_grid(model_, registry_, request_.out, step_, "ema");
     if (bound) {
+      const PrecisionGuard guard(precision_, device_);
       const HeldOutBound found = held_out_bound(model_, held_out_);
       const std::string key = "held_out_" + found.unit + "_per_dim";
       append_metrics(request_.out, {{"step", step_},

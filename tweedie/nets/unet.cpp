@@ -57,7 +57,9 @@ struct UnetOptions {
           "powers n: the input also as sin, cos(2^n pi x), for likelihood");
     visit("zero_init", zero_init, "residual branches and the output start at zero (DDPM)");
     visit("kernels", kernels,
-          "fast (own kernels where they are faster) or reference (LibTorch's operations alone)");
+          "fast: our own where they are faster; reference: LibTorch's alone; images: our own in "
+          "bf16, "
+          "fast or not");
     visit("sample_shape", sample_shape, "[C, H, W], known from the data");
     visit("classes", classes, "number of classes, known from the data; 0: unconditional");
     visit("learned_variance", learned_variance,
@@ -88,8 +90,8 @@ void check_options(const UnetOptions& o) {
   check(o.resnet_time_scale_shift == "default" || o.resnet_time_scale_shift == "scale_shift",
         "model.resnet_time_scale_shift: expected default or scale_shift, got '",
         o.resnet_time_scale_shift, "'");
-  check(o.kernels == "fast" || o.kernels == "reference",
-        "model.kernels: expected fast or reference, got '", o.kernels, "'");
+  check(o.kernels == "fast" || o.kernels == "reference" || o.kernels == "images",
+        "model.kernels: expected fast, reference or images, got '", o.kernels, "'");
   check(o.norm_eps > 0, "model.norm_eps: expected a positive number, got ", o.norm_eps);
   check_fourier_powers(o.fourier_features);
   for (const int64_t size : o.sample_shape)
@@ -182,12 +184,15 @@ class Unet : public Network {
     if (o.zero_init) list_zero_initialised();
     image_out_->groups = o.norm_num_groups;
     image_out_->epsilon = o.norm_eps;
-    images_ = o.kernels == "fast" && fits_images();
+    check(o.kernels != "images" || fits_images(), "model.kernels=images: ", o.channels,
+          " channels are no multiple of 32");
+    images_ = o.kernels != "reference" && fits_images();
     channels_last = images_;
   }
 
   Tensor forward(const Tensor& x, const Tensor& c_noise, const Condition& condition) override {
-    const bool images = images_ && x.device().is_cpu() && images_are_fast();
+    const bool images =
+        images_ && x.device().is_cpu() && (options_.kernels == "images" || images_are_fast());
     // The embeddings stay float32 where the images are bf16.
     std::optional<c10::impl::ExcludeDispatchKeyGuard> no_autocast;
     if (images) no_autocast.emplace(c10::DispatchKey::AutocastCPU);

@@ -1,0 +1,153 @@
+// The blocks on bf16 images against LibTorch's operations in float32.
+#include <doctest/doctest.h>
+
+#include <ATen/Parallel.h>
+
+#include "tests/nets/make.h"
+#include "tests/tensor/bad_input.h"
+#include "tweedie/nets/image_blocks.h"
+#include "tweedie/tensor/random.h"
+
+using namespace tweedie;
+using namespace tweedie::testing;
+
+namespace {
+
+struct Gradients {
+  Tensor y;
+  std::map<std::string, Tensor> of;  // "x" and every parameter
+};
+
+Gradients gradients(Network& network, const std::vector<int64_t>& shape, int64_t batch) {
+  std::vector<int64_t> places;
+  for (int64_t i = 0; i < batch; ++i) places.push_back(i);
+  Tensor x = keyed_normal({1, Stream::data}, places, 0, shape).requires_grad_(true);
+  const Tensor t = at::arange(batch, at::kFloat) * 100 + 3;
+  network.zero_grad();
+  network.seed = 4;
+  network.step = 5;
+  Gradients g;
+  g.y = network.forward(x, t, {});
+  (g.y * keyed_normal({2, Stream::data}, places, 0, g.y.sizes().slice(1))).sum().backward();
+  g.of["x"] = x.grad().clone();
+  for (const auto& parameter : network.named_parameters())
+    g.of[parameter.key()] = parameter.value().grad().clone();
+  return g;
+}
+
+double relative_error(const Tensor& a, const Tensor& b) {
+  return ((a - b).norm() / b.norm()).item<double>();
+}
+
+struct NetCase {
+  const char* name;
+  std::vector<int64_t> shape;
+  Json options;
+};
+
+const std::vector<NetCase>& net_cases() {
+  static const std::vector<NetCase> cases = {
+      {"plain", {1, 8, 8}, {{"channels", 32}}},
+      {"odd sizes, attention, one head",
+       {3, 7, 5},
+       {{"channels", 32}, {"attention", {7}}, {"attention_head_dim", 0}}},
+      {"scale and shift",
+       {2, 8, 6},
+       {{"channels", 32}, {"resnet_time_scale_shift", "scale_shift"}}},
+      {"padding of DDPM, learned variance, dropout",
+       {1, 12, 12},
+       {{"channels", 64},
+        {"multipliers", {1, 1, 2}},
+        {"downsample_padding", 0},
+        {"learned_variance", true},
+        {"dropout", 0.2}}},
+      {"Fourier features, few groups",
+       {1, 8, 8},
+       {{"channels", 32}, {"fourier_features", {3, 4}}, {"norm_num_groups", 8}}},
+  };
+  return cases;
+}
+
+}  // namespace
+
+TEST_CASE("a U-Net on images is the U-Net of LibTorch's operations, rounded to bf16") {
+  for (const NetCase& c : net_cases()) {
+    CAPTURE(std::string(c.name));
+    Json options = c.options;
+    options["zero_init"] = false;
+    options["kernels"] = "reference";
+    const auto reference = unet(c.shape, options);
+    options["kernels"] = "images";
+    const auto images = unet(c.shape, options);
+    const torch::NoGradGuard no_grad;
+    const auto from = reference->named_parameters();
+    for (auto& parameter : images->named_parameters())
+      parameter.value().copy_(from[parameter.key()]);
+    at::AutoGradMode with_gradients(true);
+    const Gradients a = gradients(*images, c.shape, 3), b = gradients(*reference, c.shape, 3);
+    CHECK(relative_error(a.y, b.y) < 0.01);
+    double difference = 0, square = 0, dot = 0, square_a = 0;
+    for (const auto& [name, gradient] : b.of) {
+      const Tensor& other = a.of.at(name);
+      CAPTURE(name);
+      CHECK(other.sizes() == gradient.sizes());
+      difference += (other - gradient).square().sum().item<double>();
+      square += gradient.square().sum().item<double>();
+      square_a += other.square().sum().item<double>();
+      dot += (other * gradient).sum().item<double>();
+      // A bias before a norm has no gradient but for roundings: compared with all of them below.
+      if (gradient.norm().item<double>() > 1e-2 * std::sqrt(square))
+        CHECK(relative_error(other, gradient) < 0.05);
+    }
+    CHECK(std::sqrt(difference / square) < 0.03);
+    CHECK(dot / std::sqrt(square * square_a) > 0.9995);
+    MESSAGE(std::string(c.name), ": output ", relative_error(a.y, b.y), ", gradients ",
+            std::sqrt(difference / square), ", cosine ", dot / std::sqrt(square * square_a));
+  }
+}
+
+TEST_CASE(
+    "a U-Net on images gives the same bits with one thread and with two, and without autograd") {
+  const NetCase& c = net_cases()[3];
+  constexpr int64_t kBatch = 16;  // OpenBLAS's sums of smaller ones may depend on its threads
+  Json options = c.options;
+  options["kernels"] = "images";
+  options["zero_init"] = false;
+  const auto network = unet(c.shape, options);
+  const int threads = at::get_num_threads();
+  at::set_num_threads(1);
+  const Gradients one = gradients(*network, c.shape, kBatch);
+  at::set_num_threads(2);
+  const Gradients two = gradients(*network, c.shape, kBatch);
+  const torch::NoGradGuard no_grad;
+  network->zero_grad();
+  std::vector<int64_t> places;
+  for (int64_t i = 0; i < kBatch; ++i) places.push_back(i);
+  const Tensor y = network->forward(keyed_normal({1, Stream::data}, places, 0, c.shape),
+                                    at::arange(kBatch, at::kFloat) * 100 + 3, {});
+  at::set_num_threads(threads);
+  CHECK(at::equal(one.y, two.y));
+  CHECK(at::equal(one.y, y));
+  for (const auto& [name, gradient] : one.of) {
+    CAPTURE(name);
+    CHECK(at::equal(gradient, two.of.at(name)));
+  }
+}
+
+TEST_CASE("weights that change in place are packed again") {
+  const auto network =
+      unet({1, 8, 8}, {{"channels", 32}, {"kernels", "images"}, {"zero_init", false}});
+  const torch::NoGradGuard no_grad;
+  const Tensor before = output(*network, {1, 8, 8});
+  network->named_parameters()["mid_block.resnets.0.conv1.weight"].mul_(2);
+  CHECK_FALSE(at::equal(output(*network, {1, 8, 8}), before));
+}
+
+TEST_CASE("channels that are no multiples of 32 stay with LibTorch's operations") {
+  const auto network = unet({1, 8, 8}, {{"channels", 24}, {"norm_num_groups", 8}});
+  CHECK_FALSE(network->channels_last);
+  CHECK(refusal([] {
+          make_unet(unet_options(
+              {1, 8, 8}, {{"channels", 24}, {"norm_num_groups", 8}, {"kernels", "images"}}));
+        }).find("multiple of 32") != std::string::npos);
+}

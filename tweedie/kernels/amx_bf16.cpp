@@ -33,6 +33,7 @@ TileSession::TileSession() {
 extern const ImageTable images;
 const ImageTable images = {"amx_bf16",
                            true,
+                           true,
                            norm_statistics<bf16>,
                            norm_apply<bf16>,
                            norm_backward<bf16>,

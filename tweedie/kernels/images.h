@@ -106,7 +106,8 @@ struct AttentionGradient {
 
 struct ImageTable {
   const char* name;
-  bool fast;  // than float32 through LibTorch: has tiles
+  bool fast;         // than float32 through LibTorch: has tiles
+  bool fast_floats;  // oneDNN's Winograd convolutions run where these kernels do: AVX-512
 
   /// Channels in whole groups and blocks of 32 that can be worked on apart from others.
   /// begin, end: multiples of norm_block(C, groups).

@@ -71,8 +71,8 @@ int64_t number_of(const memory::desc& layout) {
 }
 
 template <class Description>
-Made made(const FloatConv& c, const Description& d, const memory::desc& weight,
-          const memory::desc& x, const memory::desc& y, const memory::desc& bias) {
+Made made(const Description& d, const memory::desc& weight, const memory::desc& x,
+          const memory::desc& y, const memory::desc& bias) {
   return {typename Description::primitive_type(d.value),
           x,
           y,
@@ -114,7 +114,7 @@ Made make(const FloatConv& c, dnnl::algorithm algorithm) {
                                      engine(),
                                      forward.value,
                                      true}};
-    return d.value ? made(c, d, d.value.weights_desc(), x, y, bias) : Made{};
+    return d.value ? made(d, d.value.weights_desc(), x, y, bias) : Made{};
   }
   if (c.pass == FloatPass::gradient) {
     const DescriptionOf<Gradient> d{{{algorithm, x, weight, bias, y, g.stride, g.before, g.after},
@@ -122,9 +122,9 @@ Made make(const FloatConv& c, dnnl::algorithm algorithm) {
                                      engine(),
                                      forward.value,
                                      true}};
-    return d.value ? made(c, d, d.value.diff_weights_desc(), x, y, bias) : Made{};
+    return d.value ? made(d, d.value.diff_weights_desc(), x, y, bias) : Made{};
   }
-  return made(c, forward, forward.value.weights_desc(), x, y, bias);
+  return made(forward, forward.value.weights_desc(), x, y, bias);
 }
 
 const Made& made_once(const FloatConv& conv) {
@@ -166,7 +166,12 @@ void reorder(const memory& from, const memory& to) {
 FloatLayout float_layout(const FloatConv& conv) { return made_once(conv).layout; }
 
 void pack_weight(const FloatConv& conv, const FloatWeight& weight, float* packed) {
-  reorder(at(unpacked(conv, weight), weight.values), at(made_once(conv).weight, packed));
+  const memory from = at(unpacked(conv, weight), weight.values),
+               to = at(made_once(conv).weight, packed);
+  if (to.get_desc().data.format_kind != dnnl_format_kind_wino) return reorder(from, to);
+  const memory plain({geometry_of(conv).weight, kFloat, Tag::oihw}, engine());
+  reorder(from, plain);  // what Winograd's transform reads
+  reorder(plain, to);
 }
 
 void unpack_weight(const FloatConv& conv, const float* packed, const FloatWeight& weight) {

@@ -55,12 +55,14 @@ Geometry geometry_of(const FloatConv& c) {
           {after(c.height), after(c.width)}};
 }
 
-/// Winograd's tiles are of 4x4 outputs.  Small images fill them badly, and leave products with so
-/// few rows that the transforms of the weights cost more than is won.
+/// Winograd's tiles are of 4x4 outputs: what they reach beyond the image's edge is lost.  A pass
+/// that transforms weights itself needs many tiles to share that work.  No rule depends on timing,
+/// so that results do not, and in sampling none on the batch.
 bool prefers_winograd(const FloatConv& c) {
   if (c.kind != ConvKind::same) return false;
-  const int64_t tiles = c.batch * ((c.height + 3) / 4) * ((c.width + 3) / 4);
-  return std::min(c.height, c.width) >= 6 && tiles >= 48;
+  const int64_t tiles = ((c.height + 3) / 4) * ((c.width + 3) / 4);
+  if (16 * tiles * 5 > c.height * c.width * 8) return false;
+  return c.pass == FloatPass::sampling ? tiles > 1 : c.batch * tiles >= 40;
 }
 
 int64_t number_of(const memory::desc& layout) {

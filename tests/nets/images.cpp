@@ -5,6 +5,7 @@
 
 #include "tests/nets/gradients.h"
 #include "tests/tensor/bad_input.h"
+#include "tweedie/model/gradients_in_place.h"
 #include "tweedie/nets/image_blocks.h"
 
 using namespace tweedie;
@@ -71,6 +72,35 @@ TEST_CASE(
   for (const auto& [name, gradient] : one.of) {
     CAPTURE(name);
     CHECK(at::equal(gradient, two.of.at(name)));
+  }
+}
+
+TEST_CASE("gradients added in place are those that autograd adds") {
+  const NetCase& c = net_cases()[1];
+  Json options = c.options;
+  options["kernels"] = "images";
+  options["zero_init"] = false;
+  const auto network = unet(c.shape, options);
+  for (auto& parameter : network->named_parameters()) {
+    const Tensor value = parameter.value().detach();
+    parameter.value().set_data(value.dim() == 4 ? value.contiguous(at::MemoryFormat::ChannelsLast)
+                                                : value);
+    parameter.value().mutable_grad() = at::zeros_like(parameter.value());
+  }
+  const Tensor x = keyed_normal({1, Stream::data}, {0, 1}, 0, c.shape);
+  const auto backward = [&] { network->forward(x, at::ones({2}), {}).square().sum().backward(); };
+  backward();
+  std::map<std::string, Tensor> expected;
+  for (auto& parameter : network->named_parameters()) {
+    expected[parameter.key()] = parameter.value().grad() * 2;
+    parameter.value().mutable_grad().zero_();
+  }
+  const GradientsInPlace in_place;
+  backward();
+  backward();
+  for (auto& parameter : network->named_parameters()) {
+    CAPTURE(parameter.key());
+    CHECK(at::allclose(parameter.value().grad(), expected[parameter.key()], 1e-5, 1e-5));
   }
 }
 

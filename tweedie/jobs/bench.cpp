@@ -12,6 +12,7 @@
 #include "tweedie/jobs/optimiser.h"
 #include "tweedie/jobs/precision.h"
 #include "tweedie/kernels/kernels.h"
+#include "tweedie/model/gradients_in_place.h"
 #include "tweedie/model/objective.h"
 #include "tweedie/nets/embedding.h"
 #include "tweedie/tensor/random.h"
@@ -175,7 +176,10 @@ std::function<void()> training(const Model& model, const Net& net, const Registr
       loss = denoising_loss(*model.network, model.parameterisation, objective, {x, {}}, levels, eps)
                  .mean();
     }
-    loss.backward();
+    {
+      const GradientsInPlace in_place;
+      loss.backward();
+    }
     const double norm = optimiser->gradient_norm();
     optimiser->step(step, 1e-4, norm > 1 ? 1 / norm : 1);
   };

@@ -22,6 +22,7 @@
 #include "tweedie/jobs/precision.h"
 #include "tweedie/jobs/run_folder.h"
 #include "tweedie/jobs/watch.h"
+#include "tweedie/model/gradients_in_place.h"
 #include "tweedie/model/objective.h"
 #include "tweedie/tensor/random.h"
 
@@ -272,7 +273,10 @@ class Training {
         total = loss.dot(torch::tensor(at::ArrayRef<double>(draws.weights.data() + first,
                                                             static_cast<size_t>(count)))
                              .to(loss.options()));
-      (total / static_cast<double>(batch)).backward();
+      {
+        const GradientsInPlace in_place;
+        (total / static_cast<double>(batch)).backward();
+      }
       const Tensor values = loss.detach().to(torch::kCPU, torch::kDouble).contiguous();
       losses.insert(losses.end(), values.data_ptr<double>(), values.data_ptr<double>() + count);
     }

@@ -285,7 +285,7 @@ void weight_gradient(const WeightGradient& g, int64_t parts, int64_t part) {
     batch.transpose(first, images, sums);
     for (int64_t b = begin; b < end; ++b) {
       batch.pack(first, images, b * kChannelBlock);
-      batch.multiply(images, b * kChannelBlock, first > 0);
+      batch.multiply(images, b * kChannelBlock, g.add || first > 0);
     }
   }
 }

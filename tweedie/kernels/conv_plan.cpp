@@ -1,5 +1,8 @@
 #include "tweedie/kernels/conv_plan.h"
 
+#include <algorithm>
+#include <cstddef>
+
 namespace tweedie::kernels {
 namespace {
 
@@ -294,7 +297,6 @@ void fold_doubled(int64_t outputs, int64_t inputs, const float* weight, float* f
 
 void unfold_doubled(int64_t outputs, int64_t inputs, const float* folded, float* weight) {
   for (int64_t k = 0; k < outputs; ++k) {
-    for (int64_t i = 0; i < 9 * inputs; ++i) weight[k * 9 * inputs + i] = 0;
     each_folded([&](int64_t from, int64_t to) {
       for (int64_t c = 0; c < inputs; ++c)
         weight[(k * 9 + to) * inputs + c] += folded[(k * 16 + from) * inputs + c];

@@ -78,7 +78,7 @@ ConvPlans make_plans(ConvKind kind, int64_t height, int64_t width);
 /// the 3x3 kernel that fall on the same pixel of the small image.  `weight` [K][9][C], `folded`
 /// [K][16][C].
 void fold_doubled(int64_t outputs, int64_t inputs, const float* weight, float* folded);
-/// Its transpose, for gradients: adds up.
+/// Its transpose, for gradients: adds to `weight`.
 void unfold_doubled(int64_t outputs, int64_t inputs, const float* folded, float* weight);
 
 }  // namespace tweedie::kernels

@@ -80,7 +80,7 @@ struct Convolution {
   bf16* y;                         // [B][out_pixels][outputs]
 };
 
-/// dweight [outputs][taps][channels of x], overwritten; dbias [outputs] or null.
+/// dweight [outputs][taps][channels of x]; dbias [outputs], overwritten, or null.
 struct WeightGradient {
   const GradientPlan* plan;
   int64_t batch, outputs, channels;
@@ -88,6 +88,7 @@ struct WeightGradient {
   const bf16* dy;
   float *dweight, *dbias;
   int64_t dweight_stride;  // floats from one (output, tap) to the next: channels, or more
+  bool add = false;        // to what is in dweight, else it is overwritten
 };
 
 /// Heads side by side: qkv [B][pixels][3][heads][width], o [B][pixels][heads][width].

@@ -158,9 +158,13 @@ memory::desc unpacked(const FloatConv& c, const FloatWeight& weight) {
   return {sizes, kFloat, {sizes[2] * row, 1, row, weight.stride}};
 }
 
-void reorder(const memory& from, const memory& to) {
+void reorder(const memory& from, const memory& to, bool add = false) {
+  dnnl::post_ops sum;
+  sum.append_sum();
+  dnnl::primitive_attr attributes;
+  if (add) attributes.set_post_ops(sum);
   memory source = from, target = to;
-  dnnl::reorder(source, target).execute(stream(), source, target);
+  dnnl::reorder(source, target, attributes).execute(stream(), source, target);
 }
 
 }  // namespace
@@ -176,8 +180,9 @@ void pack_weight(const FloatConv& conv, const FloatWeight& weight, float* packed
   reorder(plain, to);
 }
 
-void unpack_weight(const FloatConv& conv, const float* packed, const FloatWeight& weight) {
-  reorder(at(made_once(conv).weight, packed), at(unpacked(conv, weight), weight.values));
+void unpack_weight(const FloatConv& conv, const float* packed, const FloatWeight& weight,
+                   bool add) {
+  reorder(at(made_once(conv).weight, packed), at(unpacked(conv, weight), weight.values), add);
 }
 
 void float_forward(const FloatConv& conv, const float* x, const float* packed, const float* bias,

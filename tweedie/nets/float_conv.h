@@ -43,8 +43,8 @@ struct FloatWeight {
   int64_t stride;
 };
 void pack_weight(const FloatConv& conv, const FloatWeight& weight, float* packed);
-/// Of a gradient.
-void unpack_weight(const FloatConv& conv, const float* packed, const FloatWeight& weight);
+/// Of a gradient; `add`: to what is there.
+void unpack_weight(const FloatConv& conv, const float* packed, const FloatWeight& weight, bool add);
 
 void float_forward(const FloatConv& conv, const float* x, const float* packed, const float* bias,
                    float* y);

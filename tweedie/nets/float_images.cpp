@@ -110,13 +110,13 @@ Tensor convolve_floats(ConvKind kind, ConvPass pass, int64_t height, int64_t wid
 }
 
 Tensor weight_gradient_of_floats(ConvKind kind, const Tensor& x1, const Tensor& x2,
-                                 const Tensor& dy, const Tensor& dbias) {
+                                 const Tensor& dy, const Tensor& dbias, const Tensor& home) {
   if (kind == ConvKind::doubled)
     return weight_gradient_of_floats(ConvKind::same, enlarge_floats(x1, dy.size(1), dy.size(2)), {},
-                                     dy, dbias);
+                                     dy, dbias, home);
   const int64_t inputs = x1.size(3) + (x2.defined() ? x2.size(3) : 0),
                 taps = kind == ConvKind::pointwise ? 1 : 9;
-  const Tensor dweight = at::empty({dy.size(3), taps, inputs}, at::kFloat);
+  const Tensor dweight = home.defined() ? home : at::empty({dy.size(3), taps, inputs}, at::kFloat);
   int64_t first = 0;
   for (const Tensor& x : {x1, x2}) {
     if (!x.defined()) continue;
@@ -125,7 +125,7 @@ Tensor weight_gradient_of_floats(ConvKind kind, const Tensor& x1, const Tensor& 
                          x.size(1),           x.size(2), bias,      false};
     const Tensor packed = at::empty({float_layout(conv).size}, at::kFloat);
     float_gradient(conv, values(x), values(dy), values(packed), bias ? values(dbias) : nullptr);
-    unpack_weight(conv, values(packed), {values(dweight) + first, inputs});
+    unpack_weight(conv, values(packed), {values(dweight) + first, inputs}, home.defined());
     first += x.size(3);
   }
   return dweight;

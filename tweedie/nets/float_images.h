@@ -9,7 +9,7 @@ Tensor convolve_floats(kernels::ConvKind kind, ConvPass pass, int64_t height, in
                        int64_t outputs, const std::vector<ConvTerm>& terms,
                        const std::vector<Tensor>& biases, const Tensor& residual);
 Tensor weight_gradient_of_floats(kernels::ConvKind kind, const Tensor& x1, const Tensor& x2,
-                                 const Tensor& dy, const Tensor& dbias);
+                                 const Tensor& dy, const Tensor& dbias, const Tensor& home);
 
 Tensor attend_floats(const Tensor& qkv, int64_t heads, const Tensor& log_sum);
 Tensor attend_backward_floats(const Tensor& qkv, int64_t heads, const Tensor& o,

@@ -4,6 +4,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "tweedie/kernels/kernels.h"
+#include "tweedie/model/gradients_in_place.h"
 
 namespace tweedie {
 namespace {
@@ -32,6 +33,20 @@ void keep(AutogradContext* context, const c10::intrusive_ptr<T>& layer) {
 template <class T>
 c10::intrusive_ptr<T> kept(AutogradContext* context) {
   return c10::static_intrusive_pointer_cast<T>(context->saved_data["layer"].toCapsule());
+}
+
+/// The gradient of a weight, added in place where that is wanted and can be (then undefined).
+Tensor weight_gradient_of(const Tensor& weight, ConvKind kind, const Tensor& x1, const Tensor& x2,
+                          const Tensor& dy, const Tensor& dbias, int64_t copies = 1) {
+  if (GradientsInPlace::active() && weight.grad().defined() && weight.size(0) == dy.size(3) &&
+      copies == 1) {
+    const Tensor home = by_taps(weight.grad());
+    if (home.is_contiguous() && home.data_ptr() == weight.grad().data_ptr()) {
+      weight_gradient(kind, x1, x2, dy, dbias, home);
+      return {};
+    }
+  }
+  return as_gradient_of(weight, weight_gradient(kind, x1, x2, dy, dbias), copies);
 }
 
 Tensor biases_like(int64_t count) { return at::empty({count}, at::kFloat); }
@@ -64,8 +79,7 @@ ConvGradient conv_backward(ImageConv& conv, const Tensor& x, const Tensor& weigh
   const ConvKind kind = conv.packed.kind();
   if (of_weight) {
     const Tensor dbias = biases_like(dy.size(3));
-    g.dweight =
-        as_gradient_of(weight, weight_gradient(kind, x, dy, dbias), kind, conv.packed.copies());
+    g.dweight = weight_gradient_of(weight, kind, x, {}, dy, dbias, conv.packed.copies());
     g.dbias = dbias.narrow(0, 0, weight.size(0));
   }
   if (of_x)
@@ -192,8 +206,7 @@ variable_list resnet_backward(ImageResnet& r, const ResnetInputs& in, ResnetStat
   const ResnetParameters& p = in.p;
   if (of_weights) {
     const Tensor dbias = biases_like(dy.size(3));
-    g[kConv2] = as_gradient_of(p.conv2.weight, weight_gradient(ConvKind::same, s.y2, dy, dbias),
-                               ConvKind::same);
+    g[kConv2] = weight_gradient_of(p.conv2.weight, ConvKind::same, s.y2, {}, dy, dbias);
     g[kConv2 + 1] = dbias;
   }
   s.y2 = Tensor();
@@ -205,15 +218,12 @@ variable_list resnet_backward(ImageResnet& r, const ResnetInputs& in, ResnetStat
   g[kNorm2 + 1] = norm2.dbias;
   if (of_weights) {
     const Tensor dbias = biases_like(s.h.size(3));
-    g[kConv1] = as_gradient_of(
-        p.conv1.weight, weight_gradient(ConvKind::same, s.y1, norm2.dx1, dbias), ConvKind::same);
+    g[kConv1] = weight_gradient_of(p.conv1.weight, ConvKind::same, s.y1, {}, norm2.dx1, dbias);
     g[kConv1 + 1] = dbias;
   }
   s.y1 = Tensor();
   if (of_weights && p.shortcut.weight.defined()) {
-    g[kShortcut] = as_gradient_of(p.shortcut.weight,
-                                  weight_gradient(ConvKind::pointwise, in.x1, in.x2, dy, {}),
-                                  ConvKind::pointwise);
+    g[kShortcut] = weight_gradient_of(p.shortcut.weight, ConvKind::pointwise, in.x1, in.x2, dy, {});
     g[kShortcut + 1] = g[kConv2 + 1].clone();
   }
   d = convolve(ConvKind::same, ConvPass::backward, height, width, p.norm1.weight.size(0),
@@ -309,21 +319,19 @@ variable_list attention_backward(ImageAttention& a, const Tensor& x, const Atten
   const int64_t height = x.size(1), width = x.size(2), channels = x.size(3);
   if (of_weights) {
     g[kOut + 1] = biases_like(channels);
-    g[kOut] =
-        as_gradient_of(p.out.weight, weight_gradient(ConvKind::pointwise, s.o, dy, g[kOut + 1]),
-                       ConvKind::pointwise);
+    g[kOut] = weight_gradient_of(p.out.weight, ConvKind::pointwise, s.o, {}, dy, g[kOut + 1]);
   }
   const Tensor dout = convolve(ConvKind::pointwise, ConvPass::backward, height, width, channels,
                                {{dy, &a.out, {p.out.weight}}});
   const Tensor dqkv = attend_backward(s.qkv, a.heads, s.o, s.log_sum, dout);
   if (of_weights) {
     const Tensor dbias = biases_like(3 * channels);
-    const Tensor dweight = weight_gradient(ConvKind::pointwise, s.y, dqkv, dbias);
+    const Tensor dweight = weight_gradient(ConvKind::pointwise, s.y, {}, dqkv, dbias);
     const Tensor weights[] = {p.q.weight, p.k.weight, p.v.weight};
     for (int i = 0; i < 3; ++i) {
       const int64_t first = i * channels;
       g[static_cast<size_t>(kQ + 2 * i)] =
-          as_gradient_of(weights[i], dweight.narrow(0, first, channels), ConvKind::pointwise);
+          as_gradient_of(weights[i], dweight.narrow(0, first, channels));
       g[static_cast<size_t>(kQ + 2 * i + 1)] = dbias.narrow(0, first, channels);
     }
   }
@@ -414,8 +422,7 @@ struct HeadFunction : Function<HeadFunction> {
     Tensor dweight, dbias;
     if (context->needs_input_grad(3)) {
       dbias = biases_like(dy.size(3));
-      dweight =
-          as_gradient_of(weight, weight_gradient(ConvKind::same, v[5], dy, dbias), ConvKind::same);
+      dweight = weight_gradient_of(weight, ConvKind::same, v[5], {}, dy, dbias);
       dbias = dbias.narrow(0, 0, weight.size(0));
     }
     const Tensor d = convolve(ConvKind::same, ConvPass::backward, x.size(1), x.size(2), x.size(3),

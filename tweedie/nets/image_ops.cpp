@@ -28,14 +28,6 @@ Tensor new_image(int64_t batch, int64_t height, int64_t width, int64_t channels,
   return at::empty({batch, height, width, channels}, type);
 }
 
-int64_t taps_of(ConvKind kind) { return kind == ConvKind::pointwise ? 1 : 9; }
-
-/// [K, C, h, w] or [K, C] as [K, taps, C]; no copy where the weight is kept channels last.
-Tensor by_taps(const Tensor& weight) {
-  if (weight.dim() == 2) return weight.unsqueeze(1);
-  return weight.permute({0, 2, 3, 1}).flatten(1, 2);
-}
-
 /// All weights [K, taps, C] float32, filled up, contiguous.
 Tensor gathered(const std::vector<Tensor>& weights, int64_t copies, ConvKind kind) {
   std::vector<Tensor> parts;
@@ -48,7 +40,10 @@ Tensor gathered(const std::vector<Tensor>& weights, int64_t copies, ConvKind kin
   all = all.contiguous();
   if (kind != ConvKind::doubled) return all;
   const Tensor folded = at::empty({outputs, 16, inputs}, all.options());
-  kernels::fold_doubled(outputs, inputs, floats(all), floats(folded));
+  in_parallel(outputs, [&](int64_t k) {
+    kernels::fold_doubled(1, inputs, floats(all) + k * 9 * inputs,
+                          floats(folded) + k * 16 * inputs);
+  });
   return folded;
 }
 
@@ -62,6 +57,11 @@ const kernels::ConvPlans& conv_plans(ConvKind kind, int64_t height, int64_t widt
   const auto found = plans.find(key);
   if (found != plans.end()) return found->second;
   return plans.emplace(key, kernels::make_plans(kind, height, width)).first->second;
+}
+
+Tensor by_taps(const Tensor& weight) {
+  if (weight.dim() == 2) return weight.unsqueeze(1);
+  return weight.permute({0, 2, 3, 1}).flatten(1, 2);
 }
 
 int64_t filled_channels(int64_t n) {
@@ -162,11 +162,19 @@ Tensor convolve(ConvKind kind, ConvPass pass, int64_t height, int64_t width, int
 
 namespace {
 
-void add_weight_gradient(const kernels::GradientPlan& plan, const Tensor& x, const Tensor& dy,
-                         float* dweight, int64_t stride, const Tensor& dbias) {
-  const kernels::WeightGradient g{&plan,     x.size(0),     dy.size(3),
-                                  x.size(3), data<bf16>(x), data<bf16>(dy),
-                                  dweight,   floats(dbias), stride};
+/// Into channels from `first` on of dweight [K, taps, C].
+void weight_gradient_into(const Tensor& dweight, int64_t first, const kernels::GradientPlan& plan,
+                          const Tensor& x, const Tensor& dy, const Tensor& dbias, bool add) {
+  const kernels::WeightGradient g{&plan,
+                                  x.size(0),
+                                  dy.size(3),
+                                  x.size(3),
+                                  data<bf16>(x),
+                                  data<bf16>(dy),
+                                  floats(dweight) + first,
+                                  floats(dbias),
+                                  dweight.size(2),
+                                  add};
   const int64_t parts = std::min<int64_t>(at::get_num_threads(), x.size(3) / 32);
   in_parallel(parts, [&](int64_t part) { table().weight_gradient(g, parts, part); });
 }
@@ -174,31 +182,31 @@ void add_weight_gradient(const kernels::GradientPlan& plan, const Tensor& x, con
 }  // namespace
 
 Tensor weight_gradient(ConvKind kind, const Tensor& x1, const Tensor& x2, const Tensor& dy,
-                       const Tensor& dbias) {
-  if (is_float(x1)) return weight_gradient_of_floats(kind, x1, x2, dy, dbias);
+                       const Tensor& dbias, const Tensor& home) {
+  if (is_float(x1)) return weight_gradient_of_floats(kind, x1, x2, dy, dbias, home);
   const kernels::GradientPlan& plan = conv_plans(kind, x1.size(1), x1.size(2)).gradient;
   const int64_t outputs = dy.size(3), inputs = x1.size(3) + (x2.defined() ? x2.size(3) : 0);
-  const Tensor dweight = at::empty({outputs, plan.weight_taps, inputs}, at::kFloat);
-  add_weight_gradient(plan, x1, dy, floats(dweight), inputs, dbias);
-  if (x2.defined()) add_weight_gradient(plan, x2, dy, floats(dweight) + x1.size(3), inputs, {});
-  if (kind != ConvKind::doubled) return dweight;
-  const Tensor unfolded = at::empty({outputs, 9, inputs}, at::kFloat);
-  kernels::unfold_doubled(outputs, inputs, floats(dweight), floats(unfolded));
+  const bool folded = kind == ConvKind::doubled, add = home.defined() && !folded;
+  const Tensor dweight = add ? home : at::empty({outputs, plan.weight_taps, inputs}, at::kFloat);
+  weight_gradient_into(dweight, 0, plan, x1, dy, dbias, add);
+  if (x2.defined()) weight_gradient_into(dweight, x1.size(3), plan, x2, dy, {}, add);
+  if (!folded) return dweight;
+  const Tensor unfolded = home.defined() ? home : at::zeros({outputs, 9, inputs}, at::kFloat);
+  in_parallel(outputs, [&](int64_t k) {
+    kernels::unfold_doubled(1, inputs, floats(dweight) + k * 16 * inputs,
+                            floats(unfolded) + k * 9 * inputs);
+  });
   return unfolded;
 }
 
-Tensor weight_gradient(ConvKind kind, const Tensor& x, const Tensor& dy, const Tensor& dbias) {
-  return weight_gradient(kind, x, {}, dy, dbias);
-}
-
-Tensor as_gradient_of(const Tensor& weight, const Tensor& gradient, ConvKind kind, int64_t copies) {
+Tensor as_gradient_of(const Tensor& weight, const Tensor& gradient, int64_t copies) {
   const int64_t inputs = weight.size(1);
-  Tensor g = gradient.narrow(0, 0, weight.size(0));
+  const Tensor g = gradient.narrow(0, 0, weight.size(0));
   Tensor sum = g.narrow(2, 0, inputs);
   for (int64_t i = 1; i < copies; ++i) sum = sum + g.narrow(2, i * inputs, inputs);
   if (weight.dim() == 2) return sum.squeeze(1);
-  const int64_t size = taps_of(kind) == 1 ? 1 : 3;
-  return sum.reshape({weight.size(0), size, size, inputs}).permute({0, 3, 1, 2});
+  return sum.reshape({weight.size(0), weight.size(2), weight.size(3), inputs})
+      .permute({0, 3, 1, 2});
 }
 
 namespace {

@@ -83,16 +83,16 @@ Tensor convolve(kernels::ConvKind kind, ConvPass pass, int64_t height, int64_t w
                 int64_t outputs, const std::vector<ConvTerm>& terms,
                 const std::vector<Tensor>& biases = {}, const Tensor& residual = {});
 
-/// float32 [K, taps, C] for x [B, height, width, C] and dy; `dbias` [K] is overwritten if defined.
-Tensor weight_gradient(kernels::ConvKind kind, const Tensor& x, const Tensor& dy,
-                       const Tensor& dbias);
-/// The same beside one another for [x1 | x2].
+/// float32 [K, taps, C] for x = [x1 | x2] with C channels (x2 may be undefined) and dy.  `dbias`
+/// [K] is overwritten if defined.  `home`, if defined: the result is added to it and it is
+/// returned.
 Tensor weight_gradient(kernels::ConvKind kind, const Tensor& x1, const Tensor& x2, const Tensor& dy,
-                       const Tensor& dbias);
+                       const Tensor& dbias, const Tensor& home = {});
 
+/// [K, C, h, w] or [K, C] as [K, taps, C]; a view where it is kept channels last.
+Tensor by_taps(const Tensor& weight);
 /// A gradient [K, taps, C] as that of `weight` [k, c, h, w] or [k, c], k <= K and copies c <= C.
-Tensor as_gradient_of(const Tensor& weight, const Tensor& gradient, kernels::ConvKind kind,
-                      int64_t copies = 1);
+Tensor as_gradient_of(const Tensor& weight, const Tensor& gradient, int64_t copies = 1);
 
 /// A norm of a batch; see kernels::ImageNorm.  x2, time: may be undefined.
 struct BatchNorm {

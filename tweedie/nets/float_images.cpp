@@ -1,7 +1,5 @@
 #include "tweedie/nets/float_images.h"
 
-#include <cmath>
-
 namespace tweedie {
 
 using kernels::ConvKind;
@@ -144,50 +142,6 @@ Tensor image_of_rows(const Tensor& rows, int64_t height, int64_t width) {
       .transpose(1, 2)
       .contiguous()
       .view({batch, height, width, channels});
-}
-
-namespace {
-
-/// Queries, keys and values: [3, B, heads, pixels, width].
-Tensor by_head(const Tensor& qkv, int64_t heads) {
-  return rows_of(qkv)
-      .view({qkv.size(0), qkv.size(1) * qkv.size(2), 3, heads, -1})
-      .permute({2, 0, 3, 1, 4});
-}
-
-Tensor scores_of(const Tensor& parts) {
-  return at::matmul(parts[0], parts[1].transpose(2, 3))
-      .mul_(1 / std::sqrt(static_cast<double>(parts.size(4))));
-}
-
-/// [B, heads, pixels, width] of an image.
-Tensor heads_of(const Tensor& image, int64_t heads) {
-  return rows_of(image)
-      .view({image.size(0), image.size(1) * image.size(2), heads, -1})
-      .transpose(1, 2);
-}
-
-}  // namespace
-
-Tensor attend_floats(const Tensor& qkv, int64_t heads, const Tensor& log_sum) {
-  const Tensor parts = by_head(qkv, heads), scores = scores_of(parts);
-  if (log_sum.defined()) log_sum.copy_(scores.logsumexp(-1));
-  const Tensor mixed = at::matmul(scores.softmax(-1), parts[2]).transpose(1, 2);
-  return image_of_rows(mixed.reshape({qkv.size(0), -1, qkv.size(3) / 3}), qkv.size(1), qkv.size(2));
-}
-
-Tensor attend_backward_floats(const Tensor& qkv, int64_t heads, const Tensor& o,
-                              const Tensor& log_sum, const Tensor& dout) {
-  const Tensor parts = by_head(qkv, heads), d = heads_of(dout, heads);
-  const double scale = 1 / std::sqrt(static_cast<double>(parts.size(4)));
-  const Tensor p = scores_of(parts).sub_(log_sum.unsqueeze(-1)).exp_();
-  const Tensor mean = (d * heads_of(o, heads)).sum(-1, true);
-  const Tensor ds = at::matmul(d, parts[2].transpose(2, 3)).sub_(mean).mul_(p).mul_(scale);
-  const Tensor gradients =
-      at::stack({at::matmul(ds, parts[1]), at::matmul(ds.transpose(2, 3), parts[0]),
-                 at::matmul(p.transpose(2, 3), d)});  // [3, B, heads, pixels, width]
-  return image_of_rows(gradients.permute({1, 3, 0, 2, 4}).reshape({qkv.size(0), -1, qkv.size(3)}),
-                       qkv.size(1), qkv.size(2));
 }
 
 }  // namespace tweedie

@@ -19,7 +19,7 @@ BELOW = {
     "cli": ["base", "process", "tensor", "model", "registry", "jobs"],
 }
 # Parts of plug-in layers that are no plug-ins: what every dataset and network shares.
-SHARED = {"nets/embedding.h", "nets/initialise.h", "datasets/dataset.h", "datasets/loader.h", "datasets/spec.h"}
+SHARED = {"nets/dense.h", "nets/embedding.h", "nets/initialise.h", "datasets/dataset.h", "datasets/loader.h", "datasets/spec.h"}
 WITHOUT_TORCH = {"base", "process", "kernels"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^">]+)[">]', re.M)
 

@@ -1,8 +1,11 @@
 #include "tweedie/jobs/optimiser.h"
 
+#include <ATen/CPUGeneratorImpl.h>
 #include <doctest/doctest.h>
 
 #include <cmath>
+
+#include "tweedie/jobs/update_on_device.h"
 
 using namespace tweedie;
 
@@ -115,4 +118,38 @@ TEST_CASE("a checkpoint of another network is refused by the name of what does n
                        Error);
   tensors.erase("weights.b");
   CHECK_THROWS_WITH_AS(optimiser.load(tensors), doctest::Contains("lacks 'weights.b'"), Error);
+}
+
+namespace {
+
+FlatBuffers random_buffers(int64_t count) {
+  const auto normal = [&](uint64_t seed) {
+    return at::randn({count}, at::make_generator<at::CPUGeneratorImpl>(seed), at::kFloat);
+  };
+  return {normal(1), normal(2), normal(3), normal(4).square(), {normal(5), normal(6)}};
+}
+
+}  // namespace
+
+TEST_CASE("where there are no twins, LibTorch's operations make the kernels' update") {
+  const kernels::AdamStep step{0.7F, 0.9F, 0.999F, 1e-2F, 3.0F, 1e-8F, 1e-3F, 1e-4F};
+  const std::vector<float> keeps = {0.9F, 0.999F};
+  constexpr int64_t kCount = 1001;
+  const FlatBuffers ours = random_buffers(kCount), expected = random_buffers(kCount);
+  const kernels::Average averages[] = {{expected.averages[0].data_ptr<float>(), keeps[0]},
+                                       {expected.averages[1].data_ptr<float>(), keeps[1]}};
+  for (int i = 0; i < 3; ++i) {
+    adam_on_device(step, ours, keeps);
+    kernels::table().adam(step, kCount, expected.weights.data_ptr<float>(),
+                          expected.gradients.data_ptr<float>(),
+                          expected.first_moment.data_ptr<float>(),
+                          expected.second_moment.data_ptr<float>(), averages, 2);
+  }
+  // Numbers of up to 12, a few roundings of float32 in each of 3 steps.
+  CHECK(distance(ours.weights, expected.weights) < 5e-6);
+  CHECK(distance(ours.first_moment, expected.first_moment) < 2e-6);
+  CHECK(distance(ours.second_moment, expected.second_moment) < 5e-6);
+  for (size_t k = 0; k < 2; ++k) CHECK(distance(ours.averages[k], expected.averages[k]) < 2e-6);
+  const double sum = kernels::table().sum_of_squares(kCount, ours.weights.data_ptr<float>());
+  CHECK(sum_of_squares_on_device(ours.weights) == doctest::Approx(sum).epsilon(1e-12));
 }

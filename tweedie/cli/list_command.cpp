@@ -4,6 +4,7 @@
 
 #include "tweedie/cli/commands.h"
 #include "tweedie/cli/common.h"
+#include "tweedie/jobs/precision.h"
 #include "tweedie/jobs/recipes.h"
 
 namespace tweedie {
@@ -52,6 +53,16 @@ std::vector<Listed> listed_recipes() {
   return out;
 }
 
+std::vector<Listed> listed_kernels() {
+  std::vector<Listed> out;
+  for (const KernelTable& table : kernel_tables())
+    out.push_back({table.name,
+                   table.summary + (table.in_use ? " (in use)" : ""),
+                   "",
+                   {{"in_use", table.in_use}}});
+  return out;
+}
+
 std::vector<Listed> entries_of(const std::string& kind, const Registry& registry) {
   if (kind == "samplers") return listed_samplers(registry.samplers);
   if (kind == "schedules") return listed(registry.schedules);
@@ -60,9 +71,10 @@ std::vector<Listed> entries_of(const std::string& kind, const Registry& registry
   if (kind == "parameterisations") return listed(registry.parameterisations);
   if (kind == "objectives") return listed(registry.objectives);
   if (kind == "recipes") return listed_recipes();
+  if (kind == "kernels") return listed_kernels();
   throw Error("list: unknown kind '" + kind + "'" +
               suggestion(kind, {"samplers", "schedules", "networks", "datasets",
-                                "parameterisations", "objectives", "recipes"}));
+                                "parameterisations", "objectives", "recipes", "kernels"}));
 }
 
 int run_list(const std::string& kind, const std::string& json, const Registry& registry) {
@@ -93,7 +105,8 @@ void add_list(CLI::App& app, Cli& cli) {
   command
       ->add_option(
           "KIND", *kind,
-          "samplers, schedules, networks, datasets, parameterisations, objectives or recipes")
+          "samplers, schedules, networks, datasets, parameterisations, objectives, recipes or "
+          "kernels (that this CPU runs; TWEEDIE_KERNELS=NAME forces one)")
       ->required();
   command->add_option("--json", *json, "file for the list as JSON, - for standard output");
   command->callback(

@@ -14,6 +14,7 @@
 #include "tweedie/kernels/kernels.h"
 #include "tweedie/model/gradients_in_place.h"
 #include "tweedie/model/objective.h"
+#include "tweedie/nets/dense.h"
 #include "tweedie/nets/embedding.h"
 #include "tweedie/tensor/random.h"
 
@@ -32,13 +33,18 @@ struct PlainMlp : Network {
     for (int i = 0; i < 4; ++i)
       layers.push_back(register_module("layer" + std::to_string(i),
                                        torch::nn::Linear(widths[i], widths[i + 1])));
+    int h = dense.input({.columns = 2, .split = 2, .angles = 32});
+    for (size_t i = 0; i < layers.size(); ++i)
+      h = dense.layer({.terms = {{h, layers[i]}}, .silu = i + 1 < layers.size()});
   }
   Tensor forward(const Tensor& x, const Tensor& c_noise, const Condition&) override {
+    if (dense.fits(x, c_noise)) return dense({x}, c_noise);
     Tensor h = at::cat({x, positional_features(c_noise, {32}).to(x.scalar_type())}, 1);
     for (size_t i = 0; i + 1 < layers.size(); ++i) h = at::silu(layers[i](h));
     return layers.back()(h);
   }
   std::vector<torch::nn::Linear> layers;
+  DenseNet dense;
 };
 
 /// No work: what is left of a sampling is the solver's.

@@ -2,9 +2,11 @@
 
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "tweedie/jobs/learning_rate.h"
+#include "tweedie/jobs/update_on_device.h"
 #include "tweedie/kernels/kernels.h"
 #include "tweedie/tensor/finite.h"
 
@@ -13,6 +15,8 @@ namespace {
 
 constexpr int64_t kChunk =
     1 << 15;  // elements; fixed, so that sums do not depend on the number of threads
+
+constexpr int64_t kChunksOfTask = 2;  // less is done sooner than other threads wake up
 
 int64_t chunks_of(int64_t count) { return (count + kChunk - 1) / kChunk; }
 
@@ -35,14 +39,16 @@ Optimiser::Optimiser(Network& network, const TrainConfig& config)
   int64_t total = 0;
   for (const auto& parameter : network.named_parameters()) {
     const Tensor& value = parameter.value();
-    check(value.device().is_cpu() && value.scalar_type() == at::kFloat, "optimiser: parameter '",
-          parameter.key(), "' is ", value.scalar_type(), " on ", value.device().str(),
-          "; expected float32 on the CPU");
+    check(value.scalar_type() == at::kFloat, "optimiser: parameter '", parameter.key(), "' is ",
+          value.scalar_type(), "; expected float32");
+    check(slots_.empty() || value.device() == slots_[0].parameter.device(),
+          "optimiser: parameter '", parameter.key(), "' is on ", value.device().str(),
+          ", others are not");
     slots_.push_back({parameter.key(), total, value.numel(), value});
     total += (value.numel() + 15) / 16 * 16;  // every tensor starts on a cache line
   }
   check(total > 0, "optimiser: the network has no parameters to train");
-  weights_ = at::zeros({total}, at::kFloat);
+  weights_ = at::zeros({total}, slots_[0].parameter.options());
   gradients_ = at::zeros_like(weights_);
   first_moment_ = at::zeros_like(weights_);
   second_moment_ = at::zeros_like(weights_);
@@ -67,13 +73,24 @@ void Optimiser::weights_changed() {
   for (const Slot& slot : slots_) slot.parameter.unsafeGetTensorImpl()->bump_version();
 }
 
-void Optimiser::zero_gradients() { gradients_.zero_(); }
+void Optimiser::zero_gradients() {
+  if (!gradients_.is_cpu()) {
+    gradients_.zero_();
+    return;
+  }
+  const int64_t count = gradients_.numel();
+  float* const gradient = gradients_.data_ptr<float>();
+  at::parallel_for(0, chunks_of(count), kChunksOfTask, [&](int64_t begin, int64_t end) {
+    std::fill(gradient + begin * kChunk, gradient + std::min(end * kChunk, count), 0.0F);
+  });
+}
 
 double Optimiser::gradient_norm() const {
+  if (!gradients_.is_cpu()) return std::sqrt(sum_of_squares_on_device(gradients_));
   const int64_t count = gradients_.numel();
   const float* const gradient = gradients_.data_ptr<float>();
   std::vector<double> sums(static_cast<size_t>(chunks_of(count)));
-  at::parallel_for(0, chunks_of(count), 1, [&](int64_t begin, int64_t end) {
+  at::parallel_for(0, chunks_of(count), kChunksOfTask, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i)
       sums[static_cast<size_t>(i)] = kernels::table().sum_of_squares(
           std::min(kChunk, count - i * kChunk), gradient + i * kChunk);
@@ -100,7 +117,11 @@ void Optimiser::step(int64_t step, double learning_rate, double gradient_scale) 
     keeps.push_back(static_cast<float>(average_keep(config_, rate, step)));
 
   const int64_t count = weights_.numel();
-  at::parallel_for(0, chunks_of(count), 1, [&](int64_t begin, int64_t end) {
+  if (!weights_.is_cpu()) {
+    adam_on_device(adam, {weights_, gradients_, first_moment_, second_moment_, averages_}, keeps);
+    return weights_changed();
+  }
+  at::parallel_for(0, chunks_of(count), kChunksOfTask, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t at = i * kChunk;
       std::vector<kernels::Average> averages;

@@ -7,6 +7,7 @@
 #include "tweedie/base/clock.h"
 #include "tweedie/jobs/device.h"
 #include "tweedie/jobs/precision.h"
+#include "tweedie/model/captured.h"
 #include "tweedie/tensor/random.h"
 
 namespace tweedie {
@@ -122,8 +123,11 @@ SampleResult sample(const Model& model, const Registry& registry, const SampleRe
   result.path = request.path.empty() ? model.config.sample.path : request.path;
   if (result.path == "auto") result.path = suitable_path(entry.facts, model.schedule);
   const Path path = named_path(result.path, model.schedule, result.steps);
-  const Denoiser bare = guided(model.denoiser, result.guidance, {});
   const torch::Device device = device_of(*model.network);
+  const Denoiser bare = guided(
+      device.is_cuda() ? make_denoiser(captured_network(model.network), model.parameterisation)
+                       : model.denoiser,
+      result.guidance, {});
 
   torch::NoGradGuard no_grad;
   const PrecisionGuard precision(resolve_precision(request.precision, device), device);

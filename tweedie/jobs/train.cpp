@@ -1,4 +1,5 @@
 #include "tweedie/jobs/train.h"
+#include "tweedie/jobs/memory.h"
 
 #include <cstdio>
 #include <filesystem>
@@ -62,12 +63,9 @@ int64_t resident_bytes() {
   return resident * sysconf(_SC_PAGESIZE);
 }
 
-/// The optimiser's fused pass and the bit-exact resume are the CPU's.
+/// CUDA where it is asked for: bit-exact resume is the CPU's, cuDNN adds in no fixed order.
 torch::Device training_device(const std::string& name) {
-  check(name == "auto" || !device_named(name).is_cuda(),
-        "--device cuda: this version trains on the CPU alone (sample and evaluate run on CUDA); "
-        "use --device cpu");
-  return torch::kCPU;
+  return name == "auto" ? torch::kCPU : device_named(name);
 }
 
 /// The configuration as a checkpoint keeps it: equal training gives equal bytes wherever the data
@@ -241,6 +239,50 @@ class Training {
     return label;
   }
 
+  struct StepInputs {
+    Batch all;
+    const std::vector<Level>& levels;
+    Tensor eps;
+    const std::vector<double>& weights;  // of a loss-aware draw
+  };
+
+  /// Adds the gradient of `count` examples from `first` on; returns their losses.
+  std::vector<double> add_gradient(const StepInputs& in, int64_t first, int64_t count) {
+    model_.network->first = first;
+    const Batch piece{in.all.x.narrow(0, first, count), part_of(in.all.condition, first, count)};
+    const Levels levels(in.levels.data() + first, static_cast<size_t>(count));
+    const Tensor loss = piece_loss(piece, levels, in.eps.narrow(0, first, count));  // [count]
+    Tensor total = loss.sum();
+    if (loss_aware_)
+      total = loss.dot(
+          torch::tensor(at::ArrayRef<double>(in.weights.data() + first, static_cast<size_t>(count)))
+              .to(loss.options()));
+    const GradientsInPlace in_place;
+    (total / static_cast<double>(config_.train.batch)).backward();
+    const Tensor values = loss.detach().to(torch::kCPU, torch::kDouble).contiguous();
+    return {values.data_ptr<double>(), values.data_ptr<double>() + count};
+  }
+
+  /// The same; where memory does not suffice, an Error that says what would fit, by trial.
+  std::vector<double> gradient_or_advice(const StepInputs& in, int64_t first, int64_t count) {
+    try {
+      return add_gradient(in, first, count);
+    } catch (const std::exception& error) {
+      if (!is_out_of_memory(error)) throw;
+    }
+    const int64_t fits =
+        largest_that_fits(count, [&](int64_t fewer) { add_gradient(in, first, fewer); });
+    const int64_t batch = config_.train.batch;
+    check(fits > 0,
+          "train: not enough memory for the gradient of one example; take a smaller network");
+    throw Error("train: not enough memory for the gradient of " + std::to_string(count) +
+                " examples at once; " + std::to_string(fits) +
+                " fit: --set train.accumulate=" + std::to_string((batch + fits - 1) / fits) +
+                " takes the batch of " + std::to_string(batch) +
+                " in so many pieces with the same result, --set train.batch=" +
+                std::to_string(fits) + " makes it smaller");
+  }
+
   /// One optimiser step; false if its loss or gradient was not finite (said through the log;
   /// nothing was updated).
   bool step() {
@@ -261,24 +303,12 @@ class Training {
     model_.network->seed = seed();
     model_.network->step = step;
     optimiser_->zero_gradients();
+    const StepInputs inputs{all, levels, eps, draws.weights};
     std::vector<double> losses;
     for (int64_t part = 0; part < parts; ++part) {
       const int64_t first = batch * part / parts, count = batch * (part + 1) / parts - first;
-      model_.network->first = first;
-      const Batch piece{all.x.narrow(0, first, count), part_of(all.condition, first, count)};
-      const Levels piece_levels(levels.data() + first, static_cast<size_t>(count));
-      const Tensor loss = piece_loss(piece, piece_levels, eps.narrow(0, first, count));  // [count]
-      Tensor total = loss.sum();
-      if (loss_aware_)
-        total = loss.dot(torch::tensor(at::ArrayRef<double>(draws.weights.data() + first,
-                                                            static_cast<size_t>(count)))
-                             .to(loss.options()));
-      {
-        const GradientsInPlace in_place;
-        (total / static_cast<double>(batch)).backward();
-      }
-      const Tensor values = loss.detach().to(torch::kCPU, torch::kDouble).contiguous();
-      losses.insert(losses.end(), values.data_ptr<double>(), values.data_ptr<double>() + count);
+      const std::vector<double> values = gradient_or_advice(inputs, first, count);
+      losses.insert(losses.end(), values.begin(), values.end());
     }
     const double norm = optimiser_->gradient_norm();
     double loss = 0;

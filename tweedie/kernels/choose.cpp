@@ -25,7 +25,8 @@ extern const Table table;
 }
 namespace amx_bf16 {
 extern const ImageTable images;
-}
+extern const DenseTable dense;
+}  // namespace amx_bf16
 #endif
 
 namespace {
@@ -58,6 +59,7 @@ const Table& amx_table() {
     Table t = avx512::table;
     t.name = "amx_bf16";
     t.images = &amx_bf16::images;
+    t.dense = &amx_bf16::dense;
     return t;
   }();
   return table;

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "tweedie/kernels/dense.h"
 #include "tweedie/kernels/images.h"
 
 namespace tweedie::kernels {
@@ -59,6 +60,7 @@ struct Table {
   void (*normals)(const NormalsKey& key, const int64_t* samples, int64_t row_size, int64_t begin,
                   int64_t end, float* out);
   const ImageTable* images;
+  const DenseTable* dense;
 };
 
 /// The table in use.  Throws std::invalid_argument if TWEEDIE_KERNELS names none, or one that this

@@ -7,9 +7,9 @@ namespace {
 
 /// c_noise of each example [B], in x's type.
 Tensor labels_of(const std::vector<Scaling>& scalings, const Tensor& x) {
-  Tensor out = at::empty({static_cast<int64_t>(scalings.size())}, at::kDouble);
-  for (size_t i = 0; i < scalings.size(); ++i) out.data_ptr<double>()[i] = scalings[i].c_noise;
-  return out.to(x.options()).expand({x.size(0)}).contiguous();
+  if (scalings.size() == 1) return at::full({x.size(0)}, scalings[0].c_noise, x.options());
+  return numbers_like(
+      {x.size(0)}, [&](size_t i) { return scalings[i].c_noise; }, x);
 }
 
 }  // namespace
@@ -17,6 +17,7 @@ Tensor labels_of(const std::vector<Scaling>& scalings, const Tensor& x) {
 NetworkOutput run_network(Network& network, const Parameterisation& parameterisation,
                           const Tensor& x_t, Levels levels, const Condition& condition) {
   std::vector<Scaling> scalings;
+  scalings.reserve(levels.size());
   for (const Level& level : levels) scalings.push_back(parameterisation(level));
   size_t next = 0;
   const Tensor c_in = per_example(

@@ -32,6 +32,8 @@ struct Network : torch::nn::Module {
 
   std::vector<std::string> zero_initialised;  // names of parameters that start at zero
 
+  bool capturable = false;  // forward() can be recorded as a CUDA graph: see captured() in cuda.h
+
   bool channels_last = false;  // kernels of convolutions are best kept as [K, h, w, C] in memory
 
   // Key of the random masks of dropout, set before every training step: a repeated step is the same

@@ -1,11 +1,10 @@
 #include "tweedie/model/objective.h"
 
 #include "tweedie/base/error.h"
+#include "tweedie/model/squared_error.h"
 
 namespace tweedie {
 namespace {
-
-Tensor mean_over_dims(const Tensor& x) { return x.flatten(1).mean(1); }
 
 std::vector<Level> levels_at(const Path& chain, at::ArrayRef<int64_t> places) {
   std::vector<Level> levels;
@@ -19,7 +18,7 @@ std::vector<Level> levels_at(const Path& chain, at::ArrayRef<int64_t> places) {
 Tensor weighted_error(const NetworkOutput& output, const Objective& objective, const Batch& batch,
                       Levels levels, const Tensor& eps) {
   size_t next = 0;
-  const auto with = [&](const std::function<double(const Level&, const Scaling&)>& value) {
+  const auto with = [&](const auto& value) {
     next = 0;
     return per_example(
         levels, [&](const Level& l) { return value(l, output.scalings[next++]); }, batch.x);
@@ -28,13 +27,11 @@ Tensor weighted_error(const NetworkOutput& output, const Objective& objective, c
       with([](const Level& l, const Scaling& s) { return (1 - s.c_skip * l.alpha) / s.c_out; });
   const Tensor of_eps =
       with([](const Level& l, const Scaling& s) { return -s.c_skip * l.sigma / s.c_out; });
-  const Tensor target = of_x0 * batch.x + of_eps * eps;
   const Tensor weight = with([&](const Level& l, const Scaling& s) {
     const double ratio = objective.error == ErrorOf::eps ? s.c_out * l.alpha / l.sigma : 1;
     return objective.weight(l) * ratio * ratio;
   });
-  return weight.flatten() *
-         mean_over_dims((output.value.to(target.scalar_type()) - target).square());
+  return weighted_squared_error(output.value, {batch.x, eps, of_x0, of_eps}, weight.flatten());
 }
 
 /// T times the bound's term at each example's level, in nats for each dimension [B].

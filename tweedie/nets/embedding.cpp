@@ -9,11 +9,11 @@ namespace tweedie {
 
 Tensor positional_features(const Tensor& label, const PositionalOptions& options) {
   const int64_t half = options.channels / 2;
-  const Tensor place = at::arange(half, at::TensorOptions().dtype(at::kDouble));
+  const Tensor place =
+      at::arange(half, at::TensorOptions().dtype(at::kDouble).device(label.device()));
   const Tensor frequency =
       (place * (-std::log(10000.0) / (static_cast<double>(half) - options.shift))).exp();
-  const Tensor angle =
-      label.to(at::kDouble).unsqueeze(1) * frequency.to(label.device());  // [B, half]
+  const Tensor angle = label.to(at::kDouble).unsqueeze(1) * frequency;  // [B, half]
   const Tensor first = options.cosine_first ? angle.cos() : angle.sin(),
                second = options.cosine_first ? angle.sin() : angle.cos();
   Tensor out = at::cat({first, second}, 1);
@@ -38,7 +38,8 @@ Tensor class_rows(const Tensor& label, int64_t classes, const Tensor& x,
     return at::full({x.size(0)}, classes, at::TensorOptions().dtype(at::kLong).device(x.device()));
   check(label.numel() == x.size(0), network, ": got ", label.numel(), " class labels for ",
         x.size(0), " examples");
-  if (label.numel() == 0) return label;
+  // On CUDA, whose embeddings check for themselves, asking would wait for all that is queued.
+  if (label.numel() == 0 || label.is_cuda()) return label;
   const int64_t least = label.min().item<int64_t>(), most = label.max().item<int64_t>();
   check(least >= 0 && most <= classes, network, ": there is no class ", least < 0 ? least : most,
         "; expected 0 to ", classes - 1, ", or ", classes, " for none");

@@ -4,6 +4,7 @@
 #include <torch/nn/modules/embedding.h>
 #include <torch/nn/modules/linear.h>
 
+#include "tweedie/nets/dense.h"
 #include "tweedie/nets/embedding.h"
 
 namespace tweedie {
@@ -76,9 +77,16 @@ class Mlp : public Network {
     output_ =
         register_module("output", torch::nn::Linear(o.width, o.learned_variance ? 2 * dims : dims));
     zero_initialised.insert(zero_initialised.end(), {"output.weight", "output.bias"});
+    list_dense_layers();
   }
 
   Tensor forward(const Tensor& x, const Tensor& c_noise, const Condition& condition) override {
+    if (dense_.fits(x, c_noise)) {
+      std::vector<Tensor> inputs = {tweedie::fourier_features(x, options_.fourier_features)};
+      if (class_embedding_)
+        inputs.push_back(class_embedding_(class_rows(condition.label, options_.classes, x, "mlp")));
+      return dense_(inputs, c_noise);
+    }
     Tensor time = time_(positional_features(c_noise, {options_.time_channels}).to(x.scalar_type()));
     if (class_embedding_)
       time = time + class_embedding_(class_rows(condition.label, options_.classes, x, "mlp"));
@@ -89,10 +97,27 @@ class Mlp : public Network {
   }
 
  private:
+  /// The same network as forward's composition, for the kernels.
+  void list_dense_layers() {
+    const int64_t columns = input_->weight.size(1);
+    const int x = dense_.input({.columns = columns, .split = columns}),
+              noise = dense_.input({.angles = options_.time_channels}),
+              label = class_embedding_ ? dense_.input({.columns = options_.width}) : -1;
+    const int time = dense_.layer({.terms = {{noise, time_}}, .residual = label, .silu = true});
+    int h = dense_.layer({.terms = {{x, input_}}, .silu = true});
+    for (Residual& block : blocks_) {
+      const int inner =
+          dense_.layer({.terms = {{h, block->first}, {time, block->time}}, .silu = true});
+      h = dense_.layer({.terms = {{inner, block->second}}, .residual = h, .silu = true});
+    }
+    dense_.layer({.terms = {{h, output_}}});
+  }
+
   MlpOptions options_;
   torch::nn::Linear input_{nullptr}, time_{nullptr}, output_{nullptr};
   torch::nn::Embedding class_embedding_{nullptr};
   std::vector<Residual> blocks_;
+  DenseNet dense_;
 };
 
 }  // namespace

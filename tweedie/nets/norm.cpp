@@ -4,6 +4,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "tweedie/kernels/kernels.h"
+#include "tweedie/nets/cuda_norm.h"
 
 namespace tweedie {
 namespace {
@@ -71,6 +72,8 @@ Tensor group_norm(const Tensor& x, int64_t groups, const Tensor& weight, const T
                   double epsilon, bool silu) {
   if (x.device().is_cpu() && x.scalar_type() == at::kFloat && weight.scalar_type() == at::kFloat)
     return GroupNormFunction::apply(x, groups, weight, bias, epsilon, silu);
+  if (fits_cuda_norm(x, {}, weight))
+    return cuda_norm({x, {}, weight, bias, {}, groups, epsilon, silu});
   const Tensor y = at::group_norm(x.to(weight.scalar_type()), groups, weight, bias, epsilon);
   return (silu ? at::silu(y) : y).to(x.scalar_type());
 }

@@ -188,6 +188,7 @@ class Unet : public Network {
           " channels are no multiple of 32");
     images_ = o.kernels != "reference" && fits_images();
     channels_last = images_;
+    capturable = true;
   }
 
   Tensor forward(const Tensor& x, const Tensor& c_noise, const Condition& condition) override {
@@ -205,6 +206,7 @@ class Unet : public Network {
     const Tensor features = tweedie::fourier_features(x, options_.fourier_features);
     Tensor h = images ? planes_to_image_conv(image_in_, *images, features, affine_of(conv_in_))
                       : conv_in_(features);
+    if (images_ && h.is_cuda()) h = h.contiguous(at::MemoryFormat::ChannelsLast);
     std::vector<Tensor> skips = {h};
     for (const Stage& stage : down_) {
       for (size_t j = 0; j < stage->resnets.size(); ++j) {

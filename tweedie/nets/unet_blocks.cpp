@@ -1,8 +1,11 @@
 #include "tweedie/nets/unet_blocks.h"
 
+#include <torch/version.h>
+
 #include <cmath>
 
 #include "tweedie/base/error.h"
+#include "tweedie/nets/cuda_norm.h"
 #include "tweedie/nets/norm.h"
 #include "tweedie/tensor/random.h"
 
@@ -24,6 +27,16 @@ torch::nn::GroupNorm norm_of(int64_t channels, const BlockOptions& options) {
 Tensor apply_norm(const torch::nn::GroupNorm& norm, const Tensor& x, bool silu) {
   return group_norm(x, norm->options.num_groups(), norm->weight, norm->bias, norm->options.eps(),
                     silu);
+}
+
+/// softmax(q k^T / sqrt(width)) v; q, k, v [B, heads, N, width].
+Tensor attend_by_operations(const Tensor& q, const Tensor& k, const Tensor& v) {
+#if TORCH_VERSION_MAJOR >= 2
+  if (q.is_cuda()) return at::scaled_dot_product_attention(q, k, v);
+#endif
+  const Tensor scores =
+      at::matmul(q, k.transpose(2, 3)) * (1 / std::sqrt(static_cast<double>(q.size(3))));
+  return at::matmul(scores.softmax(-1), v);
 }
 
 /// The mask's keys, by example.
@@ -75,9 +88,31 @@ Tensor ResnetImpl::forward_image(const Tensor& x, const Tensor& skip, const Tens
                       drops ? dropout_keys(x.size(0), pass, number_) : std::vector<uint32_t>());
 }
 
+Tensor ResnetImpl::forward_cuda(const Tensor& x, const Tensor& skip, const Tensor& time,
+                                const Pass& pass) {
+  const auto norm = [&](const torch::nn::GroupNorm& with, const Tensor& x1, const Tensor& x2) {
+    return BatchNorm{x1, x2, with->weight, with->bias, {}, options_.groups, options_.epsilon, true};
+  };
+  BatchNorm second = norm(norm2_, conv1_(cuda_norm(norm(norm1_, x, skip))), {});
+  second.time = time;
+  if (is_training() && options_.dropout > 0) {
+    second.dropout = options_.dropout;
+    second.keys = dropout_keys(x.size(0), pass, number_);
+  }
+  const Tensor h = conv2_(cuda_norm(second));
+  if (!conv_shortcut_) return (skip.defined() ? at::cat({x, skip}, 1) : x) + h;
+  if (!skip.defined()) return conv_shortcut_(x) + h;
+  const Tensor& weight = conv_shortcut_->weight;  // of [x | skip]
+  const int64_t split = x.size(1);
+  return at::conv2d(x, weight.narrow(1, 0, split), conv_shortcut_->bias) +
+         at::conv2d(skip, weight.narrow(1, split, skip.size(1))) + h;
+}
+
 Tensor ResnetImpl::forward(const Tensor& first, const Tensor& skip, const Pass& pass) {
   const Tensor projected = time_emb_proj_(pass.time);  // [B, C or 2C]
   if (pass.images) return forward_image(first, skip, projected, pass);
+  if (fits_cuda_norm(first, skip, norm1_->weight))
+    return forward_cuda(first, skip, projected, pass);
   const Tensor x = skip.defined() ? at::cat({first, skip}, 1) : first;
   Tensor h = conv1_(apply_norm(norm1_, x, true));
   const Tensor time = projected.unsqueeze(2).unsqueeze(3);
@@ -124,11 +159,8 @@ Tensor PixelAttentionImpl::forward(const Tensor& x, const Pass& pass) {
     return y.view({batch, -1, heads_, width}).transpose(1, 2);
   };  // [B, heads, N, width]
   const Tensor q = split(to_q_(pixels)), k = split(to_k_(pixels)), v = split(to_v_(pixels));
-  const Tensor scores =
-      at::matmul(q, k.transpose(2, 3)) * (1 / std::sqrt(static_cast<double>(width)));
-  const Tensor mixed = at::matmul(scores.softmax(-1), v)
-                           .transpose(1, 2)
-                           .reshape({batch, -1, channels});  // [B, N, C]
+  const Tensor mixed =
+      attend_by_operations(q, k, v).transpose(1, 2).reshape({batch, -1, channels});  // [B, N, C]
   const Tensor out = to_out_->at<torch::nn::LinearImpl>(0).forward(mixed);
   return x + out.transpose(1, 2).reshape(x.sizes());
 }

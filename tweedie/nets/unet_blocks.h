@@ -44,6 +44,7 @@ struct ResnetImpl : torch::nn::Module {
 
  private:
   Tensor forward_image(const Tensor& x, const Tensor& skip, const Tensor& time, const Pass& pass);
+  Tensor forward_cuda(const Tensor& x, const Tensor& skip, const Tensor& time, const Pass& pass);
 
   BlockOptions options_;
   int64_t number_;  // of the layer in its network: keeps dropout masks apart

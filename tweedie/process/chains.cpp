@@ -41,28 +41,33 @@ std::vector<double> table(int64_t steps, const Beta& beta) {
 Schedule chain_from_betas(std::string name, const std::vector<double>& betas) {
   const int64_t steps = static_cast<int64_t>(betas.size());
   check_steps(steps);
-  std::vector<double> log_alpha(betas.size() + 1, 0);
+  struct Amplitudes {
+    double alpha = 1, sigma = 0;
+  };
+  std::vector<Amplitudes> amplitudes(betas.size() + 1);
+  double log_alpha = 0;
   for (size_t i = 0; i < betas.size(); ++i) {
     check(betas[i] > 0 && betas[i] <= 1, name, ": beta of step ", i + 1, " is ", betas[i],
           "; expected a value in (0, 1]: every step adds noise");
     check(betas[i] < 1 || i + 1 == betas.size(), name, ": beta of step ", i + 1, " of ", steps,
           " is 1, so nothing is left for the later steps to destroy; only the last may be 1");
-    log_alpha[i + 1] = log_alpha[i] + 0.5 * std::log1p(-betas[i]);
+    log_alpha += 0.5 * std::log1p(-betas[i]);
+    amplitudes[i + 1] = {std::exp(log_alpha), std::sqrt(-std::expm1(2 * log_alpha))};
   }
   Schedule chain;
   chain.name = std::move(name);
   chain.steps = steps;
   chain.t_min = 1.0 / static_cast<double>(steps);
   chain.t_max = 1;
-  chain.at = [log_alpha, steps](double t) {
+  chain.at = [amplitudes, steps](double t) {
     const double place = t * static_cast<double>(steps);
     const int64_t i = std::llround(place);
     check(i >= 0 && i <= steps && std::abs(place - static_cast<double>(i)) <= 1e-6, "chain of ",
           steps, " steps: t = ", t, " is not one of its times i/", steps,
           "; interpolated(chain) is continuous");
     if (i == 0) return clean;
-    const double la = log_alpha[static_cast<size_t>(i)];
-    return Level{t, std::exp(la), std::sqrt(-std::expm1(2 * la)), kNoTangent, kNoTangent};
+    const Amplitudes& after = amplitudes[static_cast<size_t>(i)];
+    return Level{t, after.alpha, after.sigma, kNoTangent, kNoTangent};
   };
   chain.warnings = schedule_warnings(chain);
   return chain;

@@ -6,7 +6,7 @@ set -eu
 
 packages="
   g++ cmake ninja-build ccache
-  libtorch-dev libopenblas0-openmp
+  libtorch-dev libdnnl-dev libopenblas0-openmp
   nlohmann-json3-dev libcli11-dev libtomlplusplus-dev doctest-dev
   libpng-dev libjpeg62-turbo-dev zlib1g-dev libgif-dev
   libcairo2-dev libwebp-dev libjxl-dev liblzma-dev

@@ -415,6 +415,104 @@ TEST_CASE("a norm of images with time, SiLU and dropout, in every table") {
     }
 }
 
+namespace {
+
+/// Gradients of sum(dy * norm(x)) by finite differences; of x with `plus` added to the first
+/// input's.
+struct NormSlopes {
+  std::vector<double> dx1, dx2, dweight, dbias, dadd, dscale, dshift;
+};
+
+NormSlopes norm_slopes(const ImageNormCase& c, NormData& d, const Halves& plus) {
+  const int64_t channels = c.first + c.second;
+  const Floats mask = mask_of(c, d);
+  const std::vector<double> x = joined(c, d);
+  const auto loss = [&](const std::vector<double>& at) {
+    const std::vector<double> y = norm_in_doubles(c, at, d, mask);
+    double sum = 0;
+    for (size_t i = 0; i < y.size(); ++i) sum += y[i] * kernels::float_of(d.dy[i]);
+    return sum;
+  };
+  const auto slope = [&](float& of) {
+    of += 1e-4F;
+    const double up = loss(x);
+    of -= 2e-4F;
+    const double down = loss(x);
+    of += 1e-4F;
+    return (up - down) / 2e-4;
+  };
+  NormSlopes s;
+  std::vector<double> moved = x;
+  for (size_t i = 0; i < x.size(); ++i) {
+    moved[i] = x[i] + 1e-4;
+    const double up = loss(moved);
+    moved[i] = x[i] - 1e-4;
+    const double dx = (up - loss(moved)) / 2e-4;
+    moved[i] = x[i];
+    if (static_cast<int64_t>(i) % channels < c.first)
+      s.dx1.push_back(dx + kernels::float_of(plus[s.dx1.size()]));
+    else
+      s.dx2.push_back(dx);
+  }
+  for (size_t i = 0; i < static_cast<size_t>(channels); ++i) {
+    s.dweight.push_back(slope(d.weight[i]));
+    s.dbias.push_back(slope(d.bias[i]));
+    if (c.add) s.dadd.push_back(slope(d.add[i]));
+    if (c.scale) s.dscale.push_back(slope(d.scale[i]));
+    if (c.scale) s.dshift.push_back(slope(d.shift[i]));
+  }
+  return s;
+}
+
+/// Room for the gradients of an image's norm, of halves or floats.
+template <class Image>
+struct NormRoom {
+  Image dx1, dx2;
+  Coefficients out, time;
+  template <class Gradients>
+  Gradients view(const ImageNormCase& c, const Image& plus) {
+    Gradients g{};
+    g.dx[0] = dx1.data();
+    g.dx[1] = dx2.data();
+    g.plus[0] = plus.data();
+    g.dweight = out.view.a;
+    g.dbias = out.view.b;
+    if (c.add) g.dadd = time.view.a;
+    if (c.scale) g.dscale = time.view.b, g.dshift = time.view.m;
+    return g;
+  }
+};
+
+/// `rounding`: of the image's type.
+template <class Gradients>
+void check_slopes(const ImageNormCase& c, const Gradients& g, const NormSlopes& s,
+                  double rounding) {
+  const int64_t channels = c.first + c.second;
+  // A step of 1e-4 of a float32 near 1 is off by 6e-8, so a slope by 6e-4 of itself.
+  CHECK(worst(Floats(g.dweight, g.dweight + channels), s.dweight) < 2e-3);
+  CHECK(worst(Floats(g.dbias, g.dbias + channels), s.dbias) < 2e-3);
+  if (c.add) CHECK(worst(Floats(g.dadd, g.dadd + channels), s.dadd) < 2e-3 + 4 * rounding);
+  if (c.scale) {
+    CHECK(worst(Floats(g.dscale, g.dscale + channels), s.dscale) < 2e-3);
+    CHECK(worst(Floats(g.dshift, g.dshift + channels), s.dshift) < 2e-3);
+  }
+}
+
+/// An image of floats as float32 kernels want it, [C / 16][pixels][16], and back.
+Floats in_blocks(const Floats& x, int64_t pixels, bool back = false) {
+  Floats out(x.size());
+  const int64_t channels = static_cast<int64_t>(x.size()) / pixels;
+  for (int64_t i = 0; i < pixels; ++i)
+    for (int64_t k = 0; k < channels; ++k) {
+      const auto row = static_cast<size_t>(i * channels + k),
+                 block = static_cast<size_t>((k / 16 * pixels + i) * 16 + k % 16);
+      out[back ? row : block] = x[back ? block : row];
+    }
+  return out;
+}
+
+}  // namespace
+
 TEST_CASE("a norm's gradients are its finite differences, in every table") {
   for (const kernels::Table* t : kernels::usable_tables())
     for (const ImageNormCase& c : kNorms) {
@@ -424,71 +522,61 @@ TEST_CASE("a norm's gradients are its finite differences, in every table") {
       CAPTURE(c.pixels);
       const int64_t channels = c.first + c.second;
       NormData d(c);
-      const Floats mask = mask_of(c, d);
-      const std::vector<double> x = joined(c, d);
-      const auto loss = [&](const std::vector<double>& at) {
-        const std::vector<double> y = norm_in_doubles(c, at, d, mask);
-        double sum = 0;
-        for (size_t i = 0; i < y.size(); ++i) sum += y[i] * kernels::float_of(d.dy[i]);
-        return sum;
-      };
-      const auto slope = [&](auto&& set) {
-        set(1e-4);
-        const double up = loss(x);
-        set(-2e-4);
-        const double down = loss(x);
-        set(1e-4);
-        return (up - down) / 2e-4;
-      };
       Coefficients with(channels);
       t->images->norm_statistics(d.norm, with.view, 0, channels);
-      Halves dy = d.dy, dx1(d.x1.size()), dx2(d.x2.size()), plus = halves(c.pixels * c.first, 9);
-      Coefficients out(channels), time(channels);
-      kernels::NormGradients g{};
-      g.dx[0] = dx1.data();
-      g.dx[1] = dx2.data();
-      g.plus[0] = plus.data();
-      g.dweight = out.view.a;
-      g.dbias = out.view.b;
-      if (c.add) g.dadd = time.view.a;
-      if (c.scale) g.dscale = time.view.b, g.dshift = time.view.m;
+      const Halves plus = halves(c.pixels * c.first, 9);
+      Halves dy = d.dy;
+      NormRoom<Halves> room{Halves(d.x1.size()), Halves(d.x2.size()), Coefficients(channels),
+                            Coefficients(channels)};
+      const auto g = room.view<kernels::NormGradients>(c, plus);
       t->images->norm_backward(d.norm, with.view, dy.data(), g, 0, channels);
-      std::vector<double> expected1, expected2;
-      std::vector<double> moved = x;
-      for (size_t i = 0; i < x.size(); ++i) {
-        moved[i] = x[i] + 1e-4;
-        const double up = loss(moved);
-        moved[i] = x[i] - 1e-4;
-        const double dx = (up - loss(moved)) / 2e-4;
-        moved[i] = x[i];
-        const auto ch = static_cast<int64_t>(i) % channels;
-        if (ch < c.first) {
-          expected1.push_back(dx + kernels::float_of(plus[expected1.size()]));
-        } else {
-          expected2.push_back(dx);
-        }
-      }
+      const NormSlopes s = norm_slopes(c, d, plus);
       // dz is kept in bf16 between the two passes, dx is rounded again.
-      CHECK(worst(floats(dx1), expected1) < 4 * kHalf);
-      if (c.second) CHECK(worst(floats(dx2), expected2) < 4 * kHalf);
-      std::vector<double> dweight, dbias, dadd, dscale, dshift;
-      for (size_t i = 0; i < static_cast<size_t>(channels); ++i) {
-        dweight.push_back(slope([&](double by) { d.weight[i] += static_cast<float>(by); }));
-        dbias.push_back(slope([&](double by) { d.bias[i] += static_cast<float>(by); }));
-        if (c.add) dadd.push_back(slope([&](double by) { d.add[i] += static_cast<float>(by); }));
-        if (c.scale) {
-          dscale.push_back(slope([&](double by) { d.scale[i] += static_cast<float>(by); }));
-          dshift.push_back(slope([&](double by) { d.shift[i] += static_cast<float>(by); }));
-        }
-      }
-      // A step of 1e-4 of a float32 near 1 is off by 6e-8, so a slope by 6e-4 of itself.
-      CHECK(worst(Floats(g.dweight, g.dweight + channels), dweight) < 2e-3);
-      CHECK(worst(Floats(g.dbias, g.dbias + channels), dbias) < 2e-3);
-      if (c.add) CHECK(worst(Floats(g.dadd, g.dadd + channels), dadd) < 4 * kHalf);
-      if (c.scale) {
-        CHECK(worst(Floats(g.dscale, g.dscale + channels), dscale) < 2e-3);
-        CHECK(worst(Floats(g.dshift, g.dshift + channels), dshift) < 2e-3);
-      }
+      CHECK(worst(floats(room.dx1), s.dx1) < 4 * kHalf);
+      if (c.second) CHECK(worst(floats(room.dx2), s.dx2) < 4 * kHalf);
+      check_slopes(c, g, s, kHalf);
+    }
+}
+
+TEST_CASE("a norm of a float32 image and its gradients, in every table") {
+  for (const kernels::Table* t : kernels::usable_tables())
+    for (const ImageNormCase& c : kNorms) {
+      if (c.pixels * (c.first + c.second) / c.groups < 2) continue;
+      INFO(std::string(t->name));
+      CAPTURE(c.first);
+      CAPTURE(c.pixels);
+      const int64_t channels = c.first + c.second;
+      NormData d(c);
+      const auto blocks = [&](const Halves& x) { return in_blocks(floats(x), c.pixels); };
+      const Floats x1 = blocks(d.x1), x2 = blocks(d.x2);
+      kernels::FloatNorm norm{{x1.data(), c.second ? x2.data() : nullptr},
+                              {c.first, c.second},
+                              c.pixels,
+                              c.groups,
+                              1e-5F,
+                              d.norm.weight,
+                              d.norm.bias,
+                              d.norm.add,
+                              d.norm.scale,
+                              d.norm.shift,
+                              c.silu,
+                              d.norm.dropout};
+      Coefficients with(channels);
+      Floats y(static_cast<size_t>(c.pixels * channels)), dy = blocks(d.dy);
+      t->images->float_norm_statistics(norm, with.view, 0, channels);
+      t->images->float_norm_apply(norm, with.view, y.data(), 0, channels);
+      CHECK(worst(in_blocks(y, c.pixels, true),
+                  norm_in_doubles(c, joined(c, d), d, mask_of(c, d))) < 1e-5);
+      const Halves plus = halves(c.pixels * c.first, 9);
+      NormRoom<Floats> room{Floats(x1.size()), Floats(x2.size()), Coefficients(channels),
+                            Coefficients(channels)};
+      const Floats plus_blocks = blocks(plus);
+      const auto g = room.view<kernels::FloatNormGradients>(c, plus_blocks);
+      t->images->float_norm_backward(norm, with.view, dy.data(), g, 0, channels);
+      const NormSlopes s = norm_slopes(c, d, plus);
+      CHECK(worst(in_blocks(room.dx1, c.pixels, true), s.dx1) < 1e-5);
+      if (c.second) CHECK(worst(in_blocks(room.dx2, c.pixels, true), s.dx2) < 1e-5);
+      check_slopes(c, g, s, 0);
     }
 }
 

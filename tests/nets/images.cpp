@@ -3,73 +3,13 @@
 
 #include <ATen/Parallel.h>
 
-#include "tests/nets/make.h"
+#include "tests/nets/gradients.h"
 #include "tests/tensor/bad_input.h"
 #include "tweedie/model/gradients_in_place.h"
 #include "tweedie/nets/image_blocks.h"
-#include "tweedie/tensor/random.h"
 
 using namespace tweedie;
 using namespace tweedie::testing;
-
-namespace {
-
-struct Gradients {
-  Tensor y;
-  std::map<std::string, Tensor> of;  // "x" and every parameter
-};
-
-Gradients gradients(Network& network, const std::vector<int64_t>& shape, int64_t batch) {
-  std::vector<int64_t> places;
-  for (int64_t i = 0; i < batch; ++i) places.push_back(i);
-  Tensor x = keyed_normal({1, Stream::data}, places, 0, shape).requires_grad_(true);
-  const Tensor t = at::arange(batch, at::kFloat) * 100 + 3;
-  network.zero_grad();
-  network.seed = 4;
-  network.step = 5;
-  Gradients g;
-  g.y = network.forward(x, t, {});
-  (g.y * keyed_normal({2, Stream::data}, places, 0, g.y.sizes().slice(1))).sum().backward();
-  g.of["x"] = x.grad().clone();
-  for (const auto& parameter : network.named_parameters())
-    g.of[parameter.key()] = parameter.value().grad().clone();
-  return g;
-}
-
-double relative_error(const Tensor& a, const Tensor& b) {
-  return ((a - b).norm() / b.norm()).item<double>();
-}
-
-struct NetCase {
-  const char* name;
-  std::vector<int64_t> shape;
-  Json options;
-};
-
-const std::vector<NetCase>& net_cases() {
-  static const std::vector<NetCase> cases = {
-      {"plain", {1, 8, 8}, {{"channels", 32}}},
-      {"odd sizes, attention, one head",
-       {3, 7, 5},
-       {{"channels", 32}, {"attention", {7}}, {"attention_head_dim", 0}}},
-      {"scale and shift",
-       {2, 8, 6},
-       {{"channels", 32}, {"resnet_time_scale_shift", "scale_shift"}}},
-      {"padding of DDPM, learned variance, dropout",
-       {1, 12, 12},
-       {{"channels", 64},
-        {"multipliers", {1, 1, 2}},
-        {"downsample_padding", 0},
-        {"learned_variance", true},
-        {"dropout", 0.2}}},
-      {"Fourier features, few groups",
-       {1, 8, 8},
-       {{"channels", 32}, {"fourier_features", {3, 4}}, {"norm_num_groups", 8}}},
-  };
-  return cases;
-}
-
-}  // namespace
 
 TEST_CASE("a U-Net on images is the U-Net of LibTorch's operations, rounded to bf16") {
   for (const NetCase& c : net_cases()) {

@@ -31,8 +31,21 @@ TileSession::TileSession() {
 }
 
 extern const ImageTable images;
-const ImageTable images = {"amx_bf16",      true,        norm_statistics,      norm_apply,
-                           norm_backward,   pack_weight, pack_weight_backward, convolution,
-                           weight_gradient, attention,   attention_backward,   add};
+const ImageTable images = {"amx_bf16",
+                           true,
+                           true,
+                           norm_statistics<bf16>,
+                           norm_apply<bf16>,
+                           norm_backward<bf16>,
+                           pack_weight,
+                           pack_weight_backward,
+                           convolution,
+                           weight_gradient,
+                           attention,
+                           attention_backward,
+                           add,
+                           norm_statistics<float>,
+                           norm_apply<float>,
+                           norm_backward<float>};
 
 }  // namespace tweedie::kernels::amx_bf16

@@ -1,7 +1,8 @@
 // Kernels on images in bfloat16, channels last: [B][pixels][C], where C is a multiple of 32.
 // Arithmetic, sums, statistics, weights and their gradients are float32; only what lies between two
 // layers is bf16.  Every function does one part of its work, so that the caller may give the parts
-// to threads; a result never depends on how many parts or threads there are.
+// to threads; a result never depends on how many parts or threads there are.  Norms there are of
+// float32 images too, which are kept as oneDNN's convolutions want them: [B][C / 16][pixels][16].
 #pragma once
 
 #include <cstdint>
@@ -27,8 +28,9 @@ uint32_t dropout_key(uint64_t seed, int64_t layer, int64_t sample, int64_t step)
 void dropout_mask(const Dropout& dropout, int64_t count, float* mask);
 
 /// One example of dropout(SiLU(scale * GroupNorm([x1 | x2] + add) + shift)).
-struct ImageNorm {
-  const bf16* x[2];     // [pixels][channels[i]]; the second may be null
+template <class T>
+struct NormOf {
+  const T* x[2];        // of channels[i]; the second may be null
   int64_t channels[2];  // multiples of 32
   int64_t pixels, groups;
   float epsilon;
@@ -39,6 +41,8 @@ struct ImageNorm {
   bool silu = false;
   Dropout dropout;
 };
+using ImageNorm = NormOf<bf16>;
+using FloatNorm = NormOf<float>;
 
 /// What the statistics are kept as, for every channel: the norm is a x + b, and x normalised alone
 /// is r x + m.  Arrays of C.
@@ -46,12 +50,15 @@ struct NormCoefficients {
   float *a, *b, *r, *m;
 };
 
-struct NormGradients {
-  bf16* dx[2];                    // [pixels][channels[i]]
-  const bf16* plus[2];            // added to dx, or null
+template <class T>
+struct NormGradientsOf {
+  T* dx[2];                       // as x
+  const T* plus[2];               // added to dx, or null
   float *dweight, *dbias;         // [C], this example's part
   float *dadd, *dscale, *dshift;  // [C], null where the norm has none
 };
+using NormGradients = NormGradientsOf<bf16>;
+using FloatNormGradients = NormGradientsOf<float>;
 
 /// One input of a convolution.
 struct ConvInput {
@@ -100,7 +107,8 @@ struct AttentionGradient {
 
 struct ImageTable {
   const char* name;
-  bool fast;  // than float32 through LibTorch: has tiles
+  bool fast;         // than float32 through LibTorch: has tiles
+  bool fast_floats;  // oneDNN's Winograd convolutions run where these kernels do: AVX-512
 
   /// Channels in whole groups and blocks of 32 that can be worked on apart from others.
   /// begin, end: multiples of norm_block(C, groups).
@@ -129,6 +137,14 @@ struct ImageTable {
   void (*attention_backward)(const AttentionGradient& gradient, int64_t example, int64_t head);
 
   void (*add)(int64_t count, const bf16* a, const bf16* b, bf16* sum);
+
+  /// The norms of float32 images.
+  void (*float_norm_statistics)(const FloatNorm& norm, const NormCoefficients& out, int64_t begin,
+                                int64_t end);
+  void (*float_norm_apply)(const FloatNorm& norm, const NormCoefficients& with, float* y,
+                           int64_t begin, int64_t end);
+  void (*float_norm_backward)(const FloatNorm& norm, const NormCoefficients& with, float* dy,
+                              const FloatNormGradients& out, int64_t begin, int64_t end);
 };
 
 /// Channels that a norm's parts must be multiples of: whole groups in whole blocks of 32.

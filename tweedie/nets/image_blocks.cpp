@@ -57,18 +57,16 @@ Tensor filled_bias(const Tensor& bias) {
   return filled == count ? bias.detach() : at::constant_pad_nd(bias.detach(), {0, filled - count});
 }
 
-ConvTerm term(PackedWeight& packed, const Tensor& x, const std::vector<Tensor>& weights,
-              bool backward = false) {
-  return {x, backward ? packed.backward(weights) : packed.forward(weights),
-          x.size(3) / kernels::kChannelBlock};
+/// Forward of weights that are learned, they change from call to call.
+ConvPass forward_pass(const Tensor& weight) {
+  return weight.requires_grad() ? ConvPass::training : ConvPass::sampling;
 }
 
 // --- A convolution alone
 
-Tensor conv_forward(ImageConv& conv, const Tensor& x, const Affine& w) {
-  return convolve(conv.packed.kind(), false, x.size(1), x.size(2),
-                  filled_channels(w.weight.size(0)), {term(conv.packed, x, {w.weight})},
-                  {filled_bias(w.bias)});
+Tensor conv_forward(ImageConv& conv, ConvPass pass, const Tensor& x, const Affine& w) {
+  return convolve(conv.packed.kind(), pass, x.size(1), x.size(2), filled_channels(w.weight.size(0)),
+                  {{x, &conv.packed, {w.weight}}}, {filled_bias(w.bias)});
 }
 
 struct ConvGradient {
@@ -85,8 +83,8 @@ ConvGradient conv_backward(ImageConv& conv, const Tensor& x, const Tensor& weigh
     g.dbias = dbias.narrow(0, 0, weight.size(0));
   }
   if (of_x)
-    g.dx = convolve(kind, true, x.size(1), x.size(2), x.size(3),
-                    {term(conv.packed, dy, {weight}, true)});
+    g.dx = convolve(kind, ConvPass::backward, x.size(1), x.size(2), x.size(3),
+                    {{dy, &conv.packed, {weight}}});
   return g;
 }
 
@@ -95,7 +93,7 @@ struct ConvFunction : Function<ConvFunction> {
                         const Tensor& weight, const Tensor& bias) {
     context->save_for_backward({x, weight});
     keep(context, conv);
-    return conv_forward(*conv, x, {weight, bias});
+    return conv_forward(*conv, forward_pass(weight), x, {weight, bias});
   }
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     const variable_list saved = context->get_saved_variables();
@@ -107,12 +105,12 @@ struct ConvFunction : Function<ConvFunction> {
 };
 
 struct PlanesConvFunction : Function<PlanesConvFunction> {
-  static Tensor forward(AutogradContext* context, const ImageConvPtr& conv, const Tensor& x,
-                        const Tensor& weight, const Tensor& bias) {
-    const Tensor image = image_of(x);
+  static Tensor forward(AutogradContext* context, const ImageConvPtr& conv, at::ScalarType type,
+                        const Tensor& x, const Tensor& weight, const Tensor& bias) {
+    const Tensor image = image_of(x, type);
     context->save_for_backward({image, weight});
     keep(context, conv);
-    return conv_forward(*conv, image, {weight, bias});
+    return conv_forward(*conv, forward_pass(weight), image, {weight, bias});
   }
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     const variable_list saved = context->get_saved_variables();
@@ -120,7 +118,7 @@ struct PlanesConvFunction : Function<PlanesConvFunction> {
         conv_backward(*kept<ImageConv>(context), saved[0], saved[1], gradients[0].contiguous(),
                       context->needs_input_grad(0), context->needs_input_grad(1));
     const Tensor dx = g.dx.defined() ? planes_of(g.dx, saved[1].size(1)) : Tensor();
-    return {{}, dx, g.dweight, g.dbias};
+    return {{}, {}, dx, g.dweight, g.dbias};
   }
 };
 
@@ -149,29 +147,28 @@ BatchNorm second_norm(const ImageResnet& r, const ResnetInputs& in, const Tensor
 
 std::vector<ConvTerm> shortcut_terms(ImageResnet& r, const ResnetInputs& in) {
   if (!in.p.shortcut.weight.defined()) return {};
-  const Tensor packed = r.shortcut.forward({in.p.shortcut.weight});
-  const int64_t first = in.x1.size(3) / 32, second = in.x2.defined() ? in.x2.size(3) / 32 : 0;
-  std::vector<ConvTerm> terms = {{in.x1, packed, first + second, 0, true}};
-  if (second) terms.push_back({in.x2, packed, first + second, first, true});
+  const std::vector<Tensor> weights = {in.p.shortcut.weight};
+  std::vector<ConvTerm> terms = {{in.x1, &r.shortcut, weights, 0, true}};
+  if (in.x2.defined()) terms.push_back({in.x2, &r.shortcut, weights, in.x1.size(3), true});
   return terms;
 }
 
-Tensor resnet_forward(ImageResnet& r, const ResnetInputs& in, ResnetStates& s) {
+Tensor resnet_forward(ImageResnet& r, ConvPass pass, const ResnetInputs& in, ResnetStates& s) {
   const int64_t height = in.x1.size(1), width = in.x1.size(2), out = in.p.conv2.weight.size(0);
   const BatchNorm norm1 = first_norm(r, in);
   s.statistics1 = norm_statistics(norm1);
   s.y1 = norm_apply(norm1, s.statistics1);
-  s.h = convolve(ConvKind::same, false, height, width, out,
-                 {term(r.conv1, s.y1, {in.p.conv1.weight})}, {in.p.conv1.bias});
+  s.h = convolve(ConvKind::same, pass, height, width, out, {{s.y1, &r.conv1, {in.p.conv1.weight}}},
+                 {in.p.conv1.bias});
   const BatchNorm norm2 = second_norm(r, in, s.h);
   s.statistics2 = norm_statistics(norm2);
   s.y2 = norm_apply(norm2, s.statistics2);
-  std::vector<ConvTerm> terms = {term(r.conv2, s.y2, {in.p.conv2.weight})};
+  std::vector<ConvTerm> terms = {{s.y2, &r.conv2, {in.p.conv2.weight}}};
   std::vector<Tensor> biases = {in.p.conv2.bias};
   const std::vector<ConvTerm> more = shortcut_terms(r, in);
   terms.insert(terms.end(), more.begin(), more.end());
   if (!more.empty()) biases.push_back(in.p.shortcut.bias);
-  return convolve(ConvKind::same, false, height, width, out, terms, biases,
+  return convolve(ConvKind::same, pass, height, width, out, terms, biases,
                   more.empty() ? in.x1 : Tensor());
 }
 
@@ -194,12 +191,10 @@ struct ShortcutGradient {
 ShortcutGradient shortcut_backward(ImageResnet& r, const ResnetInputs& in, const Tensor& dy) {
   const Tensor& weight = in.p.shortcut.weight;
   if (!weight.defined()) return {dy, {}};
-  const Tensor packed = r.shortcut.backward({weight});
-  const int64_t height = dy.size(1), width = dy.size(2), blocks = dy.size(3) / 32;
+  const int64_t height = dy.size(1), width = dy.size(2);
   const auto of = [&](const Tensor& x, int64_t first) {
-    // A block of 16 outputs of this transposed kernel has `blocks` blocks of weights.
-    return convolve(ConvKind::pointwise, true, height, width, x.size(3),
-                    {{dy, packed, blocks, first / 16 * blocks}});
+    return convolve(ConvKind::pointwise, ConvPass::backward, height, width, x.size(3),
+                    {{dy, &r.shortcut, {weight}, first}});
   };
   return {of(in.x1, 0), in.x2.defined() ? of(in.x2, in.x1.size(3)) : Tensor()};
 }
@@ -215,8 +210,8 @@ variable_list resnet_backward(ImageResnet& r, const ResnetInputs& in, ResnetStat
     g[kConv2 + 1] = dbias;
   }
   s.y2 = Tensor();
-  Tensor d = convolve(ConvKind::same, true, height, width, s.h.size(3),
-                      {term(r.conv2, dy, {p.conv2.weight}, true)});
+  Tensor d = convolve(ConvKind::same, ConvPass::backward, height, width, s.h.size(3),
+                      {{dy, &r.conv2, {p.conv2.weight}}});
   const BatchNormGradient norm2 = norm_backward(second_norm(r, in, s.h), s.statistics2, d, {}, {});
   g[kTime] = norm2.dtime;
   g[kNorm2] = norm2.dweight;
@@ -231,8 +226,8 @@ variable_list resnet_backward(ImageResnet& r, const ResnetInputs& in, ResnetStat
     g[kShortcut] = weight_gradient_of(p.shortcut.weight, ConvKind::pointwise, in.x1, in.x2, dy, {});
     g[kShortcut + 1] = g[kConv2 + 1].clone();
   }
-  d = convolve(ConvKind::same, true, height, width, p.norm1.weight.size(0),
-               {term(r.conv1, norm2.dx1, {p.conv1.weight}, true)});
+  d = convolve(ConvKind::same, ConvPass::backward, height, width, p.norm1.weight.size(0),
+               {{norm2.dx1, &r.conv1, {p.conv1.weight}}});
   const ShortcutGradient past = of_x ? shortcut_backward(r, in, dy) : ShortcutGradient{};
   const BatchNormGradient norm1 =
       norm_backward(first_norm(r, in), s.statistics1, d, past.dx1, past.dx2);
@@ -257,7 +252,7 @@ struct ResnetFunction : Function<ResnetFunction> {
         dropout,
         keys};
     ResnetStates s;
-    Tensor y = resnet_forward(*resnet, in, s);
+    Tensor y = resnet_forward(*resnet, forward_pass(c1w), in, s);
     context->save_for_backward({x1, x2, time, n1w, n1b, c1w, c1b, n2w, n2b, c2w, c2b, sw, sb,
                                 s.statistics1, s.y1, s.h, s.statistics2, s.y2});
     keep(context, resnet);
@@ -298,8 +293,8 @@ BatchNorm attention_norm(const ImageAttention& a, const Tensor& x, const Affine&
   return {x, {}, norm.weight, norm.bias, {}, a.groups, a.epsilon, false};
 }
 
-Tensor attention_forward(ImageAttention& a, const Tensor& x, const AttentionParameters& p,
-                         bool keep_states, AttentionStates& s) {
+Tensor attention_forward(ImageAttention& a, ConvPass pass, const Tensor& x,
+                         const AttentionParameters& p, bool keep_states, AttentionStates& s) {
   const int64_t height = x.size(1), width = x.size(2), channels = x.size(3);
   s.y = x;
   if (p.norm.weight.defined()) {
@@ -307,13 +302,13 @@ Tensor attention_forward(ImageAttention& a, const Tensor& x, const AttentionPara
     s.statistics = norm_statistics(norm);
     s.y = norm_apply(norm, s.statistics);
   }
-  s.qkv = convolve(ConvKind::pointwise, false, height, width, 3 * channels,
-                   {term(a.qkv, s.y, {p.q.weight, p.k.weight, p.v.weight})},
+  s.qkv = convolve(ConvKind::pointwise, pass, height, width, 3 * channels,
+                   {{s.y, &a.qkv, {p.q.weight, p.k.weight, p.v.weight}}},
                    {at::cat({p.q.bias.detach(), p.k.bias.detach(), p.v.bias.detach()})});
   if (keep_states) s.log_sum = at::empty({x.size(0), a.heads, height * width}, at::kFloat);
   s.o = attend(s.qkv, a.heads, s.log_sum);
-  return convolve(ConvKind::pointwise, false, height, width, channels,
-                  {term(a.out, s.o, {p.out.weight})}, {p.out.bias}, x);
+  return convolve(ConvKind::pointwise, pass, height, width, channels,
+                  {{s.o, &a.out, {p.out.weight}}}, {p.out.bias}, x);
 }
 
 enum AttentionArgument { kIn, kNorm, kQ = kNorm + 2, kK = kQ + 2, kV = kK + 2, kOut = kV + 2 };
@@ -326,8 +321,8 @@ variable_list attention_backward(ImageAttention& a, const Tensor& x, const Atten
     g[kOut + 1] = biases_like(channels);
     g[kOut] = weight_gradient_of(p.out.weight, ConvKind::pointwise, s.o, {}, dy, g[kOut + 1]);
   }
-  const Tensor dout = convolve(ConvKind::pointwise, true, height, width, channels,
-                               {term(a.out, dy, {p.out.weight}, true)});
+  const Tensor dout = convolve(ConvKind::pointwise, ConvPass::backward, height, width, channels,
+                               {{dy, &a.out, {p.out.weight}}});
   const Tensor dqkv = attend_backward(s.qkv, a.heads, s.o, s.log_sum, dout);
   if (of_weights) {
     const Tensor dbias = biases_like(3 * channels);
@@ -341,9 +336,9 @@ variable_list attention_backward(ImageAttention& a, const Tensor& x, const Atten
     }
   }
   const bool normed = p.norm.weight.defined();
-  const Tensor d = convolve(ConvKind::pointwise, true, height, width, channels,
-                            {term(a.qkv, dqkv, {p.q.weight, p.k.weight, p.v.weight}, true)}, {},
-                            normed ? Tensor() : dy);
+  const Tensor d =
+      convolve(ConvKind::pointwise, ConvPass::backward, height, width, channels,
+               {{dqkv, &a.qkv, {p.q.weight, p.k.weight, p.v.weight}}}, {}, normed ? Tensor() : dy);
   if (!normed) {
     g[kIn] = d;
     return g;
@@ -363,7 +358,7 @@ struct AttentionFunction : Function<AttentionFunction> {
                         const Tensor& vb, const Tensor& ow, const Tensor& ob) {
     AttentionStates s;
     Tensor y = attention_forward(
-        *attention, x,
+        *attention, forward_pass(qw), x,
         {{or_undefined(nw), or_undefined(nb)}, {qw, qb}, {kw, kb}, {vw, vb}, {ow, ob}}, true, s);
     const bool normed = nw.numel() > 0;
     context->save_for_backward({x, nw, nb, qw, qb, kw, kb, vw, vb, ow, ob, or_none(s.statistics),
@@ -399,14 +394,14 @@ BatchNorm head_norm(const ImageHead& head, const Tensor& x, const Affine& norm) 
   return {x, {}, norm.weight, norm.bias, {}, head.groups, head.epsilon, true};
 }
 
-Tensor head_forward(ImageHead& head, const Tensor& x, const Affine& norm, const Affine& conv,
-                    HeadStates& s) {
+Tensor head_forward(ImageHead& head, ConvPass pass, const Tensor& x, const Affine& norm,
+                    const Affine& conv, HeadStates& s) {
   s.statistics = norm_statistics(head_norm(head, x, norm));
   s.y = norm_apply(head_norm(head, x, norm), s.statistics);
   const int64_t outputs = conv.weight.size(0);
   const Tensor image =
-      convolve(ConvKind::same, false, x.size(1), x.size(2), filled_channels(outputs),
-               {term(head.conv, s.y, {conv.weight})}, {filled_bias(conv.bias)});
+      convolve(ConvKind::same, pass, x.size(1), x.size(2), filled_channels(outputs),
+               {{s.y, &head.conv, {conv.weight}}}, {filled_bias(conv.bias)});
   return planes_of(image, outputs);
 }
 
@@ -414,7 +409,7 @@ struct HeadFunction : Function<HeadFunction> {
   static Tensor forward(AutogradContext* context, const ImageHeadPtr& head, const Tensor& x,
                         const Tensor& nw, const Tensor& nb, const Tensor& cw, const Tensor& cb) {
     HeadStates s;
-    Tensor y = head_forward(*head, x, {nw, nb}, {cw, cb}, s);
+    Tensor y = head_forward(*head, forward_pass(cw), x, {nw, nb}, {cw, cb}, s);
     context->save_for_backward({x, nw, nb, cw, s.statistics, s.y});
     keep(context, head);
     return y;
@@ -423,18 +418,15 @@ struct HeadFunction : Function<HeadFunction> {
     const variable_list v = context->get_saved_variables();
     const auto head = kept<ImageHead>(context);
     const Tensor &x = v[0], &weight = v[3];
-    const Tensor dplanes = gradients[0].permute({0, 2, 3, 1});
-    const Tensor dy = at::zeros({x.size(0), x.size(1), x.size(2), filled_channels(weight.size(0))},
-                                at::kBFloat16);
-    dy.narrow(3, 0, weight.size(0)).copy_(dplanes);
+    const Tensor dy = rounded_image_of(gradients[0], x.scalar_type());
     Tensor dweight, dbias;
     if (context->needs_input_grad(3)) {
       dbias = biases_like(dy.size(3));
       dweight = weight_gradient_of(weight, ConvKind::same, v[5], {}, dy, dbias);
       dbias = dbias.narrow(0, 0, weight.size(0));
     }
-    const Tensor d = convolve(ConvKind::same, true, x.size(1), x.size(2), x.size(3),
-                              {term(head->conv, dy, {weight}, true)});
+    const Tensor d = convolve(ConvKind::same, ConvPass::backward, x.size(1), x.size(2), x.size(3),
+                              {{dy, &head->conv, {weight}}});
     const BatchNormGradient norm =
         norm_backward(head_norm(*head, x, {v[1], v[2]}), v[4], d, {}, {});
     return {{}, norm.dx1, norm.dweight, norm.dbias, dweight, dbias};
@@ -443,30 +435,39 @@ struct HeadFunction : Function<HeadFunction> {
 
 }  // namespace
 
-bool images_are_fast() { return at::autocast::is_cpu_enabled() && kernels::table().images->fast; }
+std::optional<at::ScalarType> fast_images(const Tensor& x) {
+  if (!x.device().is_cpu()) return {};
+  const kernels::ImageTable& images = *kernels::table().images;
+  if (at::autocast::is_cpu_enabled())
+    return images.fast ? std::optional(at::kBFloat16) : std::nullopt;
+  return images.fast_floats && x.scalar_type() == at::kFloat ? std::optional(at::kFloat)
+                                                             : std::nullopt;
+}
 
 Tensor image_conv(const ImageConvPtr& conv, const Tensor& x, const Affine& w) {
   if (wants_gradient({x, w.weight})) return ConvFunction::apply(conv, x, w.weight, w.bias);
-  return conv_forward(*conv, x, w);
+  return conv_forward(*conv, ConvPass::sampling, x, w);
 }
 
-Tensor planes_to_image_conv(const ImageConvPtr& conv, const Tensor& x, const Affine& w) {
-  if (wants_gradient({x, w.weight})) return PlanesConvFunction::apply(conv, x, w.weight, w.bias);
-  return conv_forward(*conv, image_of(x), w);
+Tensor planes_to_image_conv(const ImageConvPtr& conv, at::ScalarType type, const Tensor& x,
+                            const Affine& w) {
+  if (wants_gradient({x, w.weight}))
+    return PlanesConvFunction::apply(conv, type, x, w.weight, w.bias);
+  return conv_forward(*conv, ConvPass::sampling, image_of(x, type), w);
 }
 
 Tensor image_resnet(const ImageResnetPtr& resnet, const Tensor& x1, const Tensor& x2,
                     const Tensor& time, const ResnetParameters& p, double dropout,
                     const std::vector<uint32_t>& keys) {
   if (x2.defined() && !p.shortcut.weight.defined())  // the residual is [x1 | x2] itself
-    return image_resnet(resnet, at::cat({x1, x2}, 3), {}, time, p, dropout, keys);
+    return image_resnet(resnet, joined(x1, x2), {}, time, p, dropout, keys);
   if (wants_gradient({x1, x2, time, p.conv1.weight}))
     return ResnetFunction::apply(resnet, dropout, keys, x1, or_none(x2), time, p.norm1.weight,
                                  p.norm1.bias, p.conv1.weight, p.conv1.bias, p.norm2.weight,
                                  p.norm2.bias, p.conv2.weight, p.conv2.bias,
                                  or_none(p.shortcut.weight), or_none(p.shortcut.bias));
   ResnetStates states;
-  return resnet_forward(*resnet, {x1, x2, time, p, dropout, keys}, states);
+  return resnet_forward(*resnet, ConvPass::sampling, {x1, x2, time, p, dropout, keys}, states);
 }
 
 Tensor image_attention(const ImageAttentionPtr& attention, const Tensor& x,
@@ -476,7 +477,7 @@ Tensor image_attention(const ImageAttentionPtr& attention, const Tensor& x,
                                     p.q.weight, p.q.bias, p.k.weight, p.k.bias, p.v.weight,
                                     p.v.bias, p.out.weight, p.out.bias);
   AttentionStates states;
-  return attention_forward(*attention, x, p, false, states);
+  return attention_forward(*attention, ConvPass::sampling, x, p, false, states);
 }
 
 Tensor image_head(const ImageHeadPtr& head, const Tensor& x, const Affine& norm,
@@ -484,7 +485,7 @@ Tensor image_head(const ImageHeadPtr& head, const Tensor& x, const Affine& norm,
   if (wants_gradient({x, conv.weight}))
     return HeadFunction::apply(head, x, norm.weight, norm.bias, conv.weight, conv.bias);
   HeadStates states;
-  return head_forward(*head, x, norm, conv, states);
+  return head_forward(*head, ConvPass::sampling, x, norm, conv, states);
 }
 
 }  // namespace tweedie

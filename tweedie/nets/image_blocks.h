@@ -1,18 +1,22 @@
-// The blocks of a U-Net on bfloat16 images, each one node of autograd with its backward written by
-// hand.  An image is [B, H, W, C], C a multiple of 32 (image_ops.h); parameters and their gradients
-// are float32.  Every function is the composition of LibTorch's operations in unet_blocks.cpp,
-// rounded to bf16 between layers, and that composition is the test of it.
+// The blocks of a U-Net on images, bfloat16 or float32, each one node of autograd with its backward
+// written by hand.  An image is [B, H, W, C], C a multiple of 32 (image_ops.h); parameters and
+// their gradients are float32.  Every function is the composition of LibTorch's operations in
+// unet_blocks.cpp, rounded to the image's type between layers, and that composition is the test of
+// it.
 #pragma once
 
 #include <torch/types.h>
+
+#include <optional>
 
 #include "tweedie/nets/image_ops.h"
 
 namespace tweedie {
 
-/// Whether this network's pass may go through images: on a CPU with tiles, in bf16, where all
-/// channels are multiples of 32.
-bool images_are_fast();
+/// Of what type images are faster than LibTorch's operations on x, if any: under autocast bfloat16
+/// on a CPU with tiles, else float32 on one with AVX-512, for which oneDNN has Winograd's
+/// algorithm.
+std::optional<at::ScalarType> fast_images(const Tensor& x);
 
 /// Weight and bias of a convolution or linear layer, and what is packed of the weight.
 struct ImageConv : torch::CustomClassHolder {
@@ -26,7 +30,8 @@ struct Affine {
 };
 
 /// float32 [B, C, H, W] -> image.
-Tensor planes_to_image_conv(const ImageConvPtr& conv, const Tensor& x, const Affine& weights);
+Tensor planes_to_image_conv(const ImageConvPtr& conv, at::ScalarType type, const Tensor& x,
+                            const Affine& weights);
 
 /// Image -> image, of any kind.
 Tensor image_conv(const ImageConvPtr& conv, const Tensor& x, const Affine& weights);

@@ -4,6 +4,7 @@
 
 #include "tweedie/base/error.h"
 #include "tweedie/kernels/kernels.h"
+#include "tweedie/nets/float_images.h"
 #include "tweedie/tensor/parallel.h"
 
 namespace tweedie {
@@ -15,14 +16,16 @@ namespace {
 
 const kernels::ImageTable& table() { return *kernels::table().images; }
 
-bf16* data(const Tensor& image) {
-  return image.defined() ? reinterpret_cast<bf16*>(image.data_ptr<at::BFloat16>()) : nullptr;
+template <class T>
+T* data(const Tensor& image) {
+  return image.defined() ? static_cast<T*>(image.data_ptr()) : nullptr;
 }
 
 float* floats(const Tensor& x) { return x.defined() ? x.data_ptr<float>() : nullptr; }
 
-Tensor new_image(int64_t batch, int64_t height, int64_t width, int64_t channels) {
-  return at::empty({batch, height, width, channels}, at::kBFloat16);
+Tensor new_image(int64_t batch, int64_t height, int64_t width, int64_t channels,
+                 at::ScalarType type = at::kBFloat16) {
+  return at::empty({batch, height, width, channels}, type);
 }
 
 /// All weights [K, taps, C] float32, filled up, contiguous.
@@ -65,30 +68,78 @@ int64_t filled_channels(int64_t n) {
   return (n + kernels::kChannelBlock - 1) / kernels::kChannelBlock * kernels::kChannelBlock;
 }
 
-Tensor PackedWeight::packed(const std::vector<Tensor>& weights, Entry& entry, bool backward) {
-  std::vector<std::pair<const void*, uint32_t>> key;
+namespace {
+
+using VersionKey = std::vector<std::pair<const void*, uint32_t>>;
+
+VersionKey versions_of(const std::vector<Tensor>& weights) {
+  VersionKey key;
   for (const Tensor& weight : weights)
     key.emplace_back(weight.data_ptr(), weight.is_inference() ? 0 : weight._version());
+  return key;
+}
+
+}  // namespace
+
+void PackedWeight::Entry::renew(int64_t size, at::ScalarType type) {
+  if (!values.defined() || values.use_count() > 1 || values.numel() != size)
+    values = at::empty({size}, type);
+}
+
+Tensor PackedWeight::packed(const std::vector<Tensor>& weights, Entry& entry, bool backward) {
+  const VersionKey key = versions_of(weights);
   const std::lock_guard<std::mutex> guard(mutex_);
   if (entry.of == key) return entry.values;
   const Tensor all = gathered(weights, copies_, kind_);
   const int64_t outputs = all.size(0), taps = all.size(1), inputs = all.size(2);
-  // A thread may still be reading the old values, unless nobody else holds them.
-  if (!entry.values.defined() || entry.values.use_count() > 1 ||
-      entry.values.numel() != all.numel())
-    entry.values = at::empty({all.numel()}, at::kBFloat16);
+  entry.renew(all.numel(), at::kBFloat16);
   const auto pack = backward ? table().pack_weight_backward : table().pack_weight;
   const int64_t blocks = (backward ? inputs : outputs) / 16;
   const float* from = floats(all);
-  bf16* to = data(entry.values);
+  bf16* to = data<bf16>(entry.values);
   in_parallel(blocks, [&](int64_t b) { pack(from, outputs, taps, inputs, to, b, b + 1); });
   entry.of = key;
   return entry.values;
 }
 
-Tensor convolve(ConvKind kind, bool backward, int64_t height, int64_t width, int64_t outputs,
+Tensor PackedWeight::blocked(const std::vector<Tensor>& weights, const FloatConv& conv,
+                             int64_t first) {
+  const VersionKey key = versions_of(weights);
+  const FloatLayout layout = float_layout(conv);
+  const std::lock_guard<std::mutex> guard(mutex_);
+  Entry& entry = floats_[conv.pass == FloatPass::backward][first > 0];
+  if (entry.of == key && entry.layout == layout.number && entry.values.numel() == layout.size)
+    return entry.values;
+  const Tensor all = gathered(weights, copies_, ConvKind::same);
+  entry.renew(layout.size, at::kFloat);
+  tweedie::pack_weight(conv, {data<float>(all) + first, all.size(2)}, data<float>(entry.values));
+  entry.of = key;
+  entry.layout = layout.number;
+  return entry.values;
+}
+
+namespace {
+
+/// Of a kernel's packed weight: the blocks that a term reads.
+kernels::ConvInput input_of(const ConvTerm& term, ConvPass pass, int64_t taps, Tensor& packed) {
+  const bool backward = pass == ConvPass::backward;
+  packed = backward ? term.packed->backward(term.weights) : term.packed->forward(term.weights);
+  const int64_t channels = term.x.size(3), inputs = term.weights[0].size(1) * term.packed->copies(),
+                blocks = (backward ? channels : filled_channels(inputs)) / kernels::kChannelBlock;
+  const int64_t first =
+      backward ? term.first / kernels::kTileRows * blocks : term.first / kernels::kChannelBlock;
+  return {data<bf16>(term.x), channels, data<bf16>(packed) + first * taps * 512, blocks,
+          term.centre};
+}
+
+}  // namespace
+
+Tensor convolve(ConvKind kind, ConvPass pass, int64_t height, int64_t width, int64_t outputs,
                 const std::vector<ConvTerm>& terms, const std::vector<Tensor>& biases,
                 const Tensor& residual) {
+  if (is_float(terms[0].x))
+    return convolve_floats(kind, pass, height, width, outputs, terms, biases, residual);
+  const bool backward = pass == ConvPass::backward;
   const kernels::ConvPlans& plans = conv_plans(kind, height, width);
   const int64_t batch = terms[0].x.size(0);
   const Tensor y = backward ? new_image(batch, height, width, outputs)
@@ -97,15 +148,13 @@ Tensor convolve(ConvKind kind, bool backward, int64_t height, int64_t width, int
   c.plan = backward ? &plans.backward : &plans.forward;
   c.batch = batch;
   c.outputs = outputs;
-  for (const ConvTerm& term : terms) {
-    const int64_t taps = term.centre ? 1 : c.plan->weight_taps;
-    c.inputs[c.input_count++] = {data(term.x), term.x.size(3),
-                                 data(term.packed) + term.first_block * taps * 512,
-                                 term.weight_blocks, term.centre};
-  }
+  std::vector<Tensor> packed;  // kept until it has been read
+  for (const ConvTerm& term : terms)
+    c.inputs[c.input_count++] =
+        input_of(term, pass, term.centre ? 1 : c.plan->weight_taps, packed.emplace_back());
   for (size_t i = 0; i < biases.size(); ++i) c.bias[i] = floats(biases[i]);
-  c.residual = data(residual);
-  c.y = data(y);
+  c.residual = data<bf16>(residual);
+  c.y = data<bf16>(y);
   const int64_t parts = kernels::convolution_parts(c, at::get_num_threads());
   in_parallel(parts, [&](int64_t part) { table().convolution(c, parts, part); });
   return y;
@@ -120,8 +169,8 @@ void weight_gradient_into(const Tensor& dweight, int64_t first, const kernels::G
                                   x.size(0),
                                   dy.size(3),
                                   x.size(3),
-                                  data(x),
-                                  data(dy),
+                                  data<bf16>(x),
+                                  data<bf16>(dy),
                                   floats(dweight) + first,
                                   floats(dbias),
                                   dweight.size(2),
@@ -134,6 +183,7 @@ void weight_gradient_into(const Tensor& dweight, int64_t first, const kernels::G
 
 Tensor weight_gradient(ConvKind kind, const Tensor& x1, const Tensor& x2, const Tensor& dy,
                        const Tensor& dbias, const Tensor& home) {
+  if (is_float(x1)) return weight_gradient_of_floats(kind, x1, x2, dy, dbias, home);
   const kernels::GradientPlan& plan = conv_plans(kind, x1.size(1), x1.size(2)).gradient;
   const int64_t outputs = dy.size(3), inputs = x1.size(3) + (x2.defined() ? x2.size(3) : 0);
   const bool folded = kind == ConvKind::doubled, add = home.defined() && !folded;
@@ -161,12 +211,13 @@ Tensor as_gradient_of(const Tensor& weight, const Tensor& gradient, int64_t copi
 
 namespace {
 
-kernels::ImageNorm example_of(const BatchNorm& n, int64_t i) {
+template <class T>
+kernels::NormOf<T> example_of(const BatchNorm& n, int64_t i) {
   const int64_t pixels = n.x1.size(1) * n.x1.size(2), first = n.x1.size(3),
                 second = n.x2.defined() ? n.x2.size(3) : 0, channels = first + second;
-  kernels::ImageNorm norm{};
-  norm.x[0] = data(n.x1) + i * pixels * first;
-  if (second) norm.x[1] = data(n.x2) + i * pixels * second;
+  kernels::NormOf<T> norm{};
+  norm.x[0] = data<T>(n.x1) + i * pixels * first;
+  if (second) norm.x[1] = data<T>(n.x2) + i * pixels * second;
   norm.channels[0] = first;
   norm.channels[1] = second;
   norm.pixels = pixels;
@@ -211,20 +262,60 @@ void by_example_and_channels(const BatchNorm& n, const Work& work) {
 Tensor norm_statistics(const BatchNorm& n) {
   const Tensor out = at::empty({n.x1.size(0), 4, n.weight.size(0)}, at::kFloat);
   by_example_and_channels(n, [&](int64_t i, int64_t begin, int64_t end) {
-    table().norm_statistics(example_of(n, i), coefficients_of(out, i), begin, end);
+    if (is_float(n.x1))
+      table().float_norm_statistics(example_of<float>(n, i), coefficients_of(out, i), begin, end);
+    else
+      table().norm_statistics(example_of<bf16>(n, i), coefficients_of(out, i), begin, end);
   });
   return out;
 }
 
 Tensor norm_apply(const BatchNorm& n, const Tensor& coefficients) {
   const int64_t channels = n.weight.size(0), pixels = n.x1.size(1) * n.x1.size(2);
-  const Tensor y = new_image(n.x1.size(0), n.x1.size(1), n.x1.size(2), channels);
+  const Tensor y =
+      new_image(n.x1.size(0), n.x1.size(1), n.x1.size(2), channels, n.x1.scalar_type());
   by_example_and_channels(n, [&](int64_t i, int64_t begin, int64_t end) {
-    table().norm_apply(example_of(n, i), coefficients_of(coefficients, i),
-                       data(y) + i * pixels * channels, begin, end);
+    const kernels::NormCoefficients with = coefficients_of(coefficients, i);
+    const int64_t offset = i * pixels * channels;
+    if (is_float(y))
+      table().float_norm_apply(example_of<float>(n, i), with, data<float>(y) + offset, begin, end);
+    else
+      table().norm_apply(example_of<bf16>(n, i), with, data<bf16>(y) + offset, begin, end);
   });
   return y;
 }
+
+namespace {
+
+/// Where the gradients of example i go.
+template <class T>
+kernels::NormGradientsOf<T> gradients_of(const BatchNorm& n, int64_t i,
+                                         const BatchNormGradient& out, const Tensor& plus1,
+                                         const Tensor& plus2) {
+  const int64_t channels = n.weight.size(0), pixels = n.x1.size(1) * n.x1.size(2);
+  kernels::NormGradientsOf<T> g{};
+  const Tensor* dx[2] = {&out.dx1, &out.dx2};
+  const Tensor* plus[2] = {&plus1, &plus2};
+  for (int k = 0; k < 2; ++k) {
+    if (!dx[k]->defined()) continue;
+    const int64_t offset = i * pixels * dx[k]->size(3);
+    g.dx[k] = data<T>(*dx[k]) + offset;
+    if (plus[k]->defined()) g.plus[k] = data<T>(*plus[k]) + offset;
+  }
+  g.dweight = floats(out.dweight) + i * channels;
+  g.dbias = floats(out.dbias) + i * channels;
+  if (!n.time.defined()) return g;
+  float* dtime = floats(out.dtime) + i * n.time.size(1);
+  if (n.time.size(1) == channels) {
+    g.dadd = dtime;
+  } else {
+    g.dscale = dtime;
+    g.dshift = dtime + channels;
+  }
+  return g;
+}
+
+}  // namespace
 
 BatchNormGradient norm_backward(const BatchNorm& n, const Tensor& coefficients, const Tensor& dy,
                                 const Tensor& plus1, const Tensor& plus2) {
@@ -235,28 +326,14 @@ BatchNormGradient norm_backward(const BatchNorm& n, const Tensor& coefficients, 
                         at::empty({batch, channels}, at::kFloat),
                         n.time.defined() ? at::empty_like(n.time) : Tensor()};
   by_example_and_channels(n, [&](int64_t i, int64_t begin, int64_t end) {
-    kernels::NormGradients g{};
-    const Tensor* dx[2] = {&out.dx1, &out.dx2};
-    const Tensor* plus[2] = {&plus1, &plus2};
-    for (int k = 0; k < 2; ++k) {
-      if (!dx[k]->defined()) continue;
-      const int64_t offset = i * pixels * dx[k]->size(3);
-      g.dx[k] = data(*dx[k]) + offset;
-      if (plus[k]->defined()) g.plus[k] = data(*plus[k]) + offset;
-    }
-    g.dweight = floats(out.dweight) + i * channels;
-    g.dbias = floats(out.dbias) + i * channels;
-    if (n.time.defined()) {
-      float* dtime = floats(out.dtime) + i * n.time.size(1);
-      if (n.time.size(1) == channels) {
-        g.dadd = dtime;
-      } else {
-        g.dscale = dtime;
-        g.dshift = dtime + channels;
-      }
-    }
-    table().norm_backward(example_of(n, i), coefficients_of(coefficients, i),
-                          data(dy) + i * pixels * channels, g, begin, end);
+    const kernels::NormCoefficients with = coefficients_of(coefficients, i);
+    const int64_t offset = i * pixels * channels;
+    if (is_float(dy))
+      table().float_norm_backward(example_of<float>(n, i), with, data<float>(dy) + offset,
+                                  gradients_of<float>(n, i, out, plus1, plus2), begin, end);
+    else
+      table().norm_backward(example_of<bf16>(n, i), with, data<bf16>(dy) + offset,
+                            gradients_of<bf16>(n, i, out, plus1, plus2), begin, end);
   });
   out.dweight = out.dweight.sum(0);
   out.dbias = out.dbias.sum(0);
@@ -267,12 +344,14 @@ namespace {
 
 kernels::Attention attention_of(const Tensor& qkv, int64_t heads, const Tensor& o,
                                 const Tensor& log_sum) {
-  return {qkv.size(1) * qkv.size(2), heads, o.size(3) / heads, data(qkv), data(o), floats(log_sum)};
+  return {qkv.size(1) * qkv.size(2), heads,         o.size(3) / heads,
+          data<bf16>(qkv),           data<bf16>(o), floats(log_sum)};
 }
 
 }  // namespace
 
 Tensor attend(const Tensor& qkv, int64_t heads, const Tensor& log_sum) {
+  if (is_float(qkv)) return attend_floats(qkv, heads, log_sum);
   const Tensor o = new_image(qkv.size(0), qkv.size(1), qkv.size(2), qkv.size(3) / 3);
   const kernels::Attention a = attention_of(qkv, heads, o, log_sum);
   in_parallel(qkv.size(0) * heads,
@@ -282,28 +361,62 @@ Tensor attend(const Tensor& qkv, int64_t heads, const Tensor& log_sum) {
 
 Tensor attend_backward(const Tensor& qkv, int64_t heads, const Tensor& o, const Tensor& log_sum,
                        const Tensor& dout) {
+  if (is_float(qkv)) return attend_backward_floats(qkv, heads, o, log_sum, dout);
   const Tensor dqkv = at::empty_like(qkv);
-  const kernels::AttentionGradient g{attention_of(qkv, heads, o, log_sum), data(dout), data(dqkv)};
+  const kernels::AttentionGradient g{attention_of(qkv, heads, o, log_sum), data<bf16>(dout),
+                                     data<bf16>(dqkv)};
   in_parallel(qkv.size(0) * heads,
               [&](int64_t part) { table().attention_backward(g, part / heads, part % heads); });
   return dqkv;
 }
 
-Tensor image_of(const Tensor& x) {
+namespace {
+
+/// [B, H W, C] filled up to an image's channels, as an image.
+Tensor image_of_pixels(const Tensor& rows, int64_t height, int64_t width, at::ScalarType type) {
+  if (type == at::kFloat) return image_of_rows(rows, height, width);
+  return rows.view({rows.size(0), height, width, rows.size(2)});
+}
+
+}  // namespace
+
+Tensor image_of(const Tensor& x, at::ScalarType type) {
   const int64_t channels = x.size(1);
-  const Tensor pixels = x.permute({0, 2, 3, 1});
-  const Tensor image =
-      at::zeros({x.size(0), x.size(2), x.size(3), filled_channels(2 * channels)}, at::kBFloat16);
-  Tensor high = image.narrow(3, 0, channels), low = image.narrow(3, channels, channels);
+  const Tensor pixels = x.flatten(2).transpose(1, 2);
+  const Tensor rows = at::zeros({x.size(0), pixels.size(1), filled_channels(2 * channels)}, type);
+  Tensor high = rows.narrow(2, 0, channels), low = rows.narrow(2, channels, channels);
   high.copy_(pixels);
   low.copy_(pixels - high.to(pixels.scalar_type()));
-  return image;
+  return image_of_pixels(rows, x.size(2), x.size(3), type);
+}
+
+Tensor rounded_image_of(const Tensor& x, at::ScalarType type) {
+  const Tensor pixels = x.flatten(2).transpose(1, 2);
+  const Tensor rows = at::zeros({x.size(0), pixels.size(1), filled_channels(x.size(1))}, type);
+  rows.narrow(2, 0, x.size(1)).copy_(pixels);
+  return image_of_pixels(rows, x.size(2), x.size(3), type);
 }
 
 Tensor planes_of(const Tensor& image, int64_t channels) {
-  return image.narrow(3, 0, channels)
-      .permute({0, 3, 1, 2})
-      .to(image.options().dtype(at::kFloat), false, false, at::MemoryFormat::Contiguous);
+  const Tensor rows = is_float(image) ? rows_of(image) : image.flatten(1, 2);
+  return rows.narrow(2, 0, channels)
+      .transpose(1, 2)
+      .to(image.options().dtype(at::kFloat), false, true)
+      .contiguous()
+      .view({image.size(0), channels, image.size(1), image.size(2)});
+}
+
+Tensor enlarged(const Tensor& image, int64_t height, int64_t width) {
+  if (is_float(image)) return enlarge_floats(image, height, width);
+  return at::upsample_nearest2d(image.permute({0, 3, 1, 2}), {height, width})
+      .permute({0, 2, 3, 1})
+      .contiguous();
+}
+
+Tensor joined(const Tensor& x1, const Tensor& x2) {
+  if (!is_float(x1)) return at::cat({x1, x2}, 3);
+  return at::cat({x1.flatten(1), x2.flatten(1)}, 1)
+      .view({x1.size(0), x1.size(1), x1.size(2), x1.size(3) + x2.size(3)});
 }
 
 }  // namespace tweedie

@@ -1,6 +1,11 @@
-// The kernels on images (kernels/images.h) with tensors: what the blocks of image_blocks.h are made
-// of.  An image tensor is bfloat16 [B, H, W, C], contiguous, C a multiple of 32.  Nothing here is
-// seen by autograd.
+// What the blocks of image_blocks.h are made of.  An image tensor has sizes [B, H, W, C], C a
+// multiple of 32, and is contiguous.  Its type says which of two it is:
+//
+//     bfloat16   laid out [B][H][W][C], worked on by the kernels of kernels/images.h
+//     float32    laid out [B][C / 16][H][W][16] whatever its sizes say: convolutions by oneDNN
+//                (float_conv.h), norms by kernels/images.h
+//
+// so that only what is here may index one.  Nothing here is seen by autograd, unless it says so.
 #pragma once
 
 #include <torch/types.h>
@@ -9,6 +14,7 @@
 #include <vector>
 
 #include "tweedie/kernels/images.h"
+#include "tweedie/nets/float_conv.h"
 
 namespace tweedie {
 
@@ -19,6 +25,8 @@ const kernels::ConvPlans& conv_plans(kernels::ConvKind kind, int64_t height, int
 
 /// n, or the next multiple of 32.
 int64_t filled_channels(int64_t n);
+
+inline bool is_float(const Tensor& image) { return image.scalar_type() == at::kFloat; }
 
 /// Weights of a convolution as the kernels read them, packed again when they have changed: when
 /// they are elsewhere in memory or their version counter moved.
@@ -31,33 +39,47 @@ class PackedWeight {
 
   Tensor forward(const std::vector<Tensor>& weights) { return packed(weights, forward_, false); }
   Tensor backward(const std::vector<Tensor>& weights) { return packed(weights, backward_, true); }
+  /// As oneDNN reads the inputs from `first` on.
+  Tensor blocked(const std::vector<Tensor>& weights, const FloatConv& conv, int64_t first);
   kernels::ConvKind kind() const { return kind_; }
   int64_t copies() const { return copies_; }
 
  private:
   struct Entry {
     std::vector<std::pair<const void*, uint32_t>> of;
+    int64_t layout = 0;  // of floats
     Tensor values;
+    /// Room for `size` values.  A thread may still be reading the old ones, unless nobody else
+    /// holds them.
+    void renew(int64_t size, at::ScalarType type);
   };
   Tensor packed(const std::vector<Tensor>& weights, Entry& entry, bool backward);
 
   kernels::ConvKind kind_;
   int64_t copies_;
   std::mutex mutex_;
-  Entry forward_, backward_;
+  Entry forward_, backward_, floats_[2][2];  // of floats: forward and backward, two inputs
 };
 
-/// One input of a convolution: blocks of 32 channels from `first_block` on of the packed weight's.
+enum class ConvPass {
+  training,  // forward, with weights that will have changed the next time
+  sampling,  // forward, with weights that stay
+  backward,  // the gradient of the input
+};
+
+/// One input of a convolution: as many channels of the weights' inputs as this image has, from
+/// `first` on.  Backward, these are channels of the result.
 struct ConvTerm {
   Tensor x;
-  Tensor packed;
-  int64_t weight_blocks, first_block = 0;
+  PackedWeight* packed;
+  std::vector<Tensor> weights;
+  int64_t first = 0;
   bool centre = false;
 };
 
 /// Image [B, out_height, out_width, outputs]: the terms' convolutions, biases (float32 [outputs])
-/// and residual.  `backward`: along the plan of the gradient.
-Tensor convolve(kernels::ConvKind kind, bool backward, int64_t height, int64_t width,
+/// and residual.
+Tensor convolve(kernels::ConvKind kind, ConvPass pass, int64_t height, int64_t width,
                 int64_t outputs, const std::vector<ConvTerm>& terms,
                 const std::vector<Tensor>& biases = {}, const Tensor& residual = {});
 
@@ -100,10 +122,16 @@ Tensor attend(const Tensor& qkv, int64_t heads, const Tensor& log_sum);
 Tensor attend_backward(const Tensor& qkv, int64_t heads, const Tensor& o, const Tensor& log_sum,
                        const Tensor& dout);
 
-/// float32 or other [B, C, H, W] to an image whose channels are C rounded to bf16, what rounding
-/// took away, then zeros.
-Tensor image_of(const Tensor& x);
+/// float32 or other [B, C, H, W] to an image whose channels are C rounded to its type, what
+/// rounding took away, then zeros.
+Tensor image_of(const Tensor& x, at::ScalarType type);
+/// The same without what rounding took away.
+Tensor rounded_image_of(const Tensor& x, at::ScalarType type);
 /// The first C channels of an image as float32 [B, C, H, W].
 Tensor planes_of(const Tensor& image, int64_t channels);
+
+/// Seen by autograd: to the nearest pixels, and the channels of both.
+Tensor enlarged(const Tensor& image, int64_t height, int64_t width);
+Tensor joined(const Tensor& x1, const Tensor& x2);
 
 }  // namespace tweedie

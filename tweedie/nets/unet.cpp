@@ -192,8 +192,7 @@ class Unet : public Network {
   }
 
   Tensor forward(const Tensor& x, const Tensor& c_noise, const Condition& condition) override {
-    const bool images =
-        images_ && x.device().is_cpu() && (options_.kernels == "images" || images_are_fast());
+    const std::optional<at::ScalarType> images = image_type(x);
     // The embeddings stay float32 where the images are bf16.
     std::optional<c10::impl::ExcludeDispatchKeyGuard> no_autocast;
     if (images) no_autocast.emplace(c10::DispatchKey::AutocastCPU);
@@ -202,10 +201,10 @@ class Unet : public Network {
     Tensor time = time_embedding_(label.to(x.scalar_type()));
     if (class_embedding_)
       time = time + class_embedding_(class_rows(condition.label, options_.classes, x, "unet"));
-    const Pass pass{images, at::silu(time), seed, step, first};
+    const Pass pass{images.has_value(), at::silu(time), seed, step, first};
 
     const Tensor features = tweedie::fourier_features(x, options_.fourier_features);
-    Tensor h = images ? planes_to_image_conv(image_in_, features, affine_of(conv_in_))
+    Tensor h = images ? planes_to_image_conv(image_in_, *images, features, affine_of(conv_in_))
                       : conv_in_(features);
     if (images_ && h.is_cuda()) h = h.contiguous(at::MemoryFormat::ChannelsLast);
     std::vector<Tensor> skips = {h};
@@ -259,6 +258,12 @@ class Unet : public Network {
       if (layer.ends_with(".conv2") || layer.ends_with(".to_out.0") || layer == "conv_out")
         zero_initialised.push_back(parameter.key());
     }
+  }
+
+  /// None for LibTorch's operations.
+  std::optional<at::ScalarType> image_type(const Tensor& x) const {
+    if (!images_ || !x.device().is_cpu()) return {};
+    return options_.kernels == "images" ? at::kBFloat16 : fast_images(x);
   }
 
   bool fits_images() const {

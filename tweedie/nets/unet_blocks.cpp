@@ -189,10 +189,7 @@ UpsampleImpl::UpsampleImpl(int64_t channels) {
 Tensor UpsampleImpl::forward(const Tensor& x, int64_t height, int64_t width, const Pass& pass) {
   if (pass.images && height == 2 * x.size(1) && width == 2 * x.size(2))
     return image_conv(doubled_, x, affine_of(conv_));
-  if (pass.images) {
-    const Tensor large = at::upsample_nearest2d(x.permute({0, 3, 1, 2}), {height, width});
-    return image_conv(same_, large.permute({0, 2, 3, 1}).contiguous(), affine_of(conv_));
-  }
+  if (pass.images) return image_conv(same_, enlarged(x, height, width), affine_of(conv_));
   return conv_(at::upsample_nearest2d(x, {height, width}));
 }
 

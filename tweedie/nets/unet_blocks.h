@@ -29,7 +29,7 @@ struct BlockOptions {
 
 /// What every block is told beside its input.
 struct Pass {
-  bool images;        // activations are bfloat16 images [B, H, W, C], else [B, C, H, W]
+  bool images;        // activations are images [B, H, W, C] (image_ops.h), else [B, C, H, W]
   Tensor time;        // [B, time_channels], already through SiLU
   uint64_t seed = 0;  // key of the dropout masks
   int64_t step = 0;

@@ -169,6 +169,8 @@ void reorder(const memory& from, const memory& to, bool add = false) {
 
 }  // namespace
 
+bool has_float_convolutions() { return true; }
+
 FloatLayout float_layout(const FloatConv& conv) { return made_once(conv).layout; }
 
 void pack_weight(const FloatConv& conv, const FloatWeight& weight, float* packed) {

@@ -13,6 +13,9 @@
 
 namespace tweedie {
 
+/// Whether this program was built with oneDNN.
+bool has_float_convolutions();
+
 enum class FloatPass {
   training,  // forward, with weights that change from call to call
   sampling,  // forward, with weights that stay: Winograd's transform of them is packed

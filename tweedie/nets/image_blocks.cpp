@@ -440,8 +440,8 @@ std::optional<at::ScalarType> fast_images(const Tensor& x) {
   const kernels::ImageTable& images = *kernels::table().images;
   if (at::autocast::is_cpu_enabled())
     return images.fast ? std::optional(at::kBFloat16) : std::nullopt;
-  return images.fast_floats && x.scalar_type() == at::kFloat ? std::optional(at::kFloat)
-                                                             : std::nullopt;
+  const bool fast = images.fast_floats && has_float_convolutions() && x.scalar_type() == at::kFloat;
+  return fast ? std::optional(at::kFloat) : std::nullopt;
 }
 
 Tensor image_conv(const ImageConvPtr& conv, const Tensor& x, const Affine& w) {

@@ -70,10 +70,10 @@ int64_t filled_channels(int64_t n) {
 
 namespace {
 
-using VersionKey = std::vector<std::pair<const void*, uint32_t>>;
+using WeightVersions = std::vector<std::pair<const void*, uint32_t>>;
 
-VersionKey versions_of(const std::vector<Tensor>& weights) {
-  VersionKey key;
+WeightVersions weight_versions(const std::vector<Tensor>& weights) {
+  WeightVersions key;
   for (const Tensor& weight : weights)
     key.emplace_back(weight.data_ptr(), weight.is_inference() ? 0 : weight._version());
   return key;
@@ -87,7 +87,7 @@ void PackedWeight::Entry::renew(int64_t size, at::ScalarType type) {
 }
 
 Tensor PackedWeight::packed(const std::vector<Tensor>& weights, Entry& entry, bool backward) {
-  const VersionKey key = versions_of(weights);
+  const WeightVersions key = weight_versions(weights);
   const std::lock_guard<std::mutex> guard(mutex_);
   if (entry.of == key) return entry.values;
   const Tensor all = gathered(weights, copies_, kind_);
@@ -104,7 +104,7 @@ Tensor PackedWeight::packed(const std::vector<Tensor>& weights, Entry& entry, bo
 
 Tensor PackedWeight::blocked(const std::vector<Tensor>& weights, const FloatConv& conv,
                              int64_t first) {
-  const VersionKey key = versions_of(weights);
+  const WeightVersions key = weight_versions(weights);
   const FloatLayout layout = float_layout(conv);
   const std::lock_guard<std::mutex> guard(mutex_);
   Entry& entry = floats_[conv.pass == FloatPass::backward][first > 0];

@@ -48,7 +48,7 @@ CASES = [
     Case("28x28-infer-64", "sample", "mnist-unet", 64, 3.4),
     Case("mlp-train", "train", "mlp-2d", 512, 7),
     Case("mlp-sample", "sample", "mlp-2d", 512, 6),
-    Case("fashion-mnist-train", "fashion-mnist", "demo-unet", 16),
+    Case("fashion-mnist-train", "fashion-mnist", "demo-unet", 32),
     Case("pictures-ddim-50", "pictures", "mnist-unet", 64, sampler="ddim", scheduler="DDIMScheduler", steps=50),
     Case("pictures-dpm++2m-10", "pictures", "mnist-unet", 64, sampler="dpm++2m", scheduler="DPMSolverMultistepScheduler", steps=10),
 ]

@@ -150,7 +150,7 @@ class Mlp(nn.Module):
 
 
 def demo_unet(classes=0):
-    return Unet((1, 28, 28), 24, (1, 2, 3), (7,), layers=1, groups=8, powers=(6, 7), classes=classes)
+    return Unet((1, 28, 28), 32, (1, 2, 3), (7,), layers=1, groups=8, powers=(6, 7), classes=classes)
 
 
 # name: usual batch, shape of an example, how to make the network
@@ -158,6 +158,6 @@ NETS = {
     "cifar-ddpm": (16, (3, 32, 32), lambda: Unet((3, 32, 32), 128, (1, 2, 2, 2), (16,), head=0, eps=1e-6, dropout=0.1,
                                                 padding=0, cosine_first=False, shift=1)),
     "mnist-unet": (32, (1, 28, 28), lambda: Unet((1, 28, 28), 64, (1, 2, 2), (14,), head=0)),
-    "demo-unet": (16, (1, 28, 28), demo_unet),
+    "demo-unet": (32, (1, 28, 28), demo_unet),
     "mlp-2d": (512, (2,), Mlp),
 }

@@ -3,7 +3,7 @@
 
     bench/table.py                          everything, 3 rounds
     bench/table.py --only 'cifar-infer|mlp' --rounds 5
-    bench/table.py --step train:demo-unet:16 --only demo-unet
+    bench/table.py --step train:demo-unet:32 --only demo-unet
 
 A round of a case is one turn of tweedie and one of every variant of PyTorch (eager in fp32 and under bf16 autocast, each also
 channels_last, compiled where torch.compile exists), by Debian's interpreter and by a current one.  Only ratios inside a round
@@ -160,7 +160,7 @@ def arguments():
         parser.error("--rounds, --seconds, --budget and --threads: expected more than 0")
     for step in options.step:
         if not re.fullmatch(r"(train|sample):[\w-]+:[1-9]\d*", step):
-            parser.error(f"--step {step}: expected train or sample, a network and a batch, as in train:demo-unet:16")
+            parser.error(f"--step {step}: expected train or sample, a network and a batch, as in train:demo-unet:32")
     return options
 
 

@@ -1,18 +1,24 @@
 #!/bin/bash
 # Kills training with SIGKILL at random times and resumes it, until it is done: the last checkpoint must equal, byte for byte,
-# that of a run which nothing disturbed.  Every resume must succeed.  Usage: kill_and_resume.sh TWEEDIE KILLS [train options...]
+# that of a run which nothing disturbed.  Every resume must succeed.  The run has as many times STEPS as take it four seconds, so that
+# kills hit more than its start.  Usage: kill_and_resume.sh TWEEDIE KILLS STEPS [train options...]
 set -euo pipefail
-tweedie=$1 kills=$2
-shift 2
+tweedie=$1 kills=$2 steps=$3
+shift 3
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 seed=${SEED:-$$}
 RANDOM=$seed
 fail() { echo "seed $seed: $*" >&2; exit 1; }
 
-started=$(date +%s%N)
-"$tweedie" train --out "$scratch/whole" "$@" 2>"$scratch/whole.log" >"$scratch/out" || { cat "$scratch/whole.log" >&2; fail "the undisturbed run"; }
-milliseconds=$((($(date +%s%N) - started) / 1000000))
+while :; do
+  started=$(date +%s%N)
+  "$tweedie" train --out "$scratch/whole" --steps "$steps" "$@" 2>"$scratch/whole.log" >"$scratch/out" || { cat "$scratch/whole.log" >&2; fail "the undisturbed run"; }
+  milliseconds=$((($(date +%s%N) - started) / 1000000))
+  [ "$milliseconds" -lt 4000 ] || break
+  steps=$((steps * 3))
+  rm -rf "$scratch/whole"
+done
 last=$(ls "$scratch/whole/checkpoints" | tail -n 1)
 
 compare() {
@@ -26,7 +32,7 @@ killed=0 runs=0 resumed=0
 while :; do
   runs=$((runs + 1))
   [ "$runs" -le $((kills * 20)) ] || fail "no progress in $runs runs"
-  "$tweedie" train --out "$scratch/cut" --resume "$@" 2>"$scratch/cut.log" >"$scratch/out" &
+  "$tweedie" train --out "$scratch/cut" --resume --steps "$steps" "$@" 2>"$scratch/cut.log" >"$scratch/out" &
   child=$!
   if [ "$killed" -lt "$kills" ]; then
     # From before the first step to about a quarter of the whole run: every part of a run is hit.

@@ -13,6 +13,7 @@
 
 #include <cstdint>
 
+#include "tweedie/kernels/dense.h"
 #include "tweedie/kernels/images.h"
 
 namespace tweedie::kernels::amx_bf16 {
@@ -38,6 +39,11 @@ inline __m512i to_bf16(__m512 lo, __m512 hi) {
   return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(hi, lo));
 }
 
+/// The first `count` lanes, at most all 16.
+inline __mmask16 lanes(int64_t count) {
+  return count >= 16 ? 0xffff : count <= 0 ? 0 : static_cast<__mmask16>((1u << count) - 1);
+}
+
 /// Rows 2k and 2k + 1 of B, 32 columns of each, to row k of two tiles.
 struct PairRow {
   __m512i lo, hi;
@@ -51,6 +57,13 @@ inline PairRow interleaved(__m512i even, __m512i odd) {
                 second = _mm512_add_epi16(first, _mm512_set1_epi16(16));
   return {_mm512_permutex2var_epi16(even, first, odd),
           _mm512_permutex2var_epi16(even, second, odd)};
+}
+
+/// Two rows of activations to B tiles.
+inline void keep_pair(__m512i even, __m512i odd, int64_t row, bf16* tiles) {
+  const PairRow pair = interleaved(even, odd);
+  _mm512_storeu_si512(tiles + row * 16, pair.lo);
+  _mm512_storeu_si512(tiles + kTile + row * 16, pair.hi);
 }
 
 /// 16 x 16 words of 32 bits (pairs of bf16) transposed in place.
@@ -111,6 +124,8 @@ inline void transpose_halves(__m512i (&r)[32], bf16* first, bf16* second) {
   }
 }
 
+void pack_dense(const DenseWeight& w, bf16* packed, int64_t begin, int64_t end);
+void pack_dense_transposed(const DenseWeight& w, bf16* packed, int64_t begin, int64_t end);
 void pack_weight(const float* weight, int64_t outputs, int64_t taps, int64_t channels, bf16* packed,
                  int64_t begin, int64_t end);
 void pack_weight_backward(const float* weight, int64_t outputs, int64_t taps, int64_t channels,

@@ -42,7 +42,7 @@ class Bench:
             try:
                 self.peers[name] = PyTorch(python, options)
             except Failed as failure:
-                self.note(f"no {name} PyTorch: {str(failure).replace(f"{ROOT}/", "")}; {hint}")
+                self.note(f"no {name} PyTorch: {str(failure).replace(str(ROOT) + '/', '')}; {hint}")
         try:
             self.peak = Peak(self.tweedie.folder, options)
         except Failed as failure:

@@ -7,7 +7,8 @@
 // 2  the same loops, sixteen outputs to a register of AVX-512
 // 3  tiles, one product at a time: two loads for each
 // 4  tiles, 2x2 products at a time: one load for each
-// 5  the library's: 3x2, the next weights prefetched
+// 5  tiles, 3x2 products at a time, in all eight tiles
+// 6  the library's: 4x1 or 2x2 in six tiles, the next weights prefetched
 #include <immintrin.h>
 
 #include <chrono>
@@ -140,6 +141,56 @@ void four_tiles(const Convolution& c, bf16* packed) {
   }
 }
 
+/// Version 5.
+void six_tiles(const Convolution& c, bf16* packed) {
+  const kernels::amx_bf16::TileSession session;
+  const kernels::ConvPhase& phase = c.plan->phases[0];
+  const auto rows = static_cast<int64_t>(c.plan->source.size());
+  const int64_t stride = weight_stride(c.inputs[0], *c.plan);
+  alignas(64) float sums[6][256];
+  for (int64_t image = 0; image < c.batch; ++image) {
+    pack(c, image, packed);
+    for (int64_t k = 0; k < c.outputs; k += 32)
+      for (size_t m = 0; m < phase.tiles.size(); m += 3) {
+        const size_t last = phase.tiles.size() - 1,
+                     tile[3] = {m, std::min(m + 1, last), std::min(m + 2, last)};
+        const bf16 *b = c.inputs[0].weight + k / 16 * stride, *a[3];
+        for (int i = 0; i < 3; ++i) a[i] = packed + phase.tiles[tile[i]] * 32;
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
+        _tile_zero(4);
+        _tile_zero(5);
+        for (int64_t n = 0; n < c.inputs[0].channels / 32; ++n)
+          for (const kernels::Tap& tap : phase.taps) {
+            const bf16* w = b + (n * c.plan->weight_taps + tap.weight) * kTile;
+            const int64_t row = (n * rows + tap.row) * 32;
+            _tile_loadd(7, w, 64);
+            _tile_loadd(6, a[0] + row, 64);
+            _tile_dpbf16ps(0, 6, 7);
+            _tile_loadd(6, a[1] + row, 64);
+            _tile_dpbf16ps(2, 6, 7);
+            _tile_loadd(6, a[2] + row, 64);
+            _tile_dpbf16ps(4, 6, 7);
+            _tile_loadd(7, w + stride, 64);
+            _tile_dpbf16ps(5, 6, 7);
+            _tile_loadd(6, a[1] + row, 64);
+            _tile_dpbf16ps(3, 6, 7);
+            _tile_loadd(6, a[0] + row, 64);
+            _tile_dpbf16ps(1, 6, 7);
+          }
+        _tile_stored(0, sums[0], 64);
+        _tile_stored(1, sums[1], 64);
+        _tile_stored(2, sums[2], 64);
+        _tile_stored(3, sums[3], 64);
+        _tile_stored(4, sums[4], 64);
+        _tile_stored(5, sums[5], 64);
+        for (int i = 0; i < 6; ++i) write(c, image, tile[i / 2], k + i % 2 * 16, sums[i]);
+      }
+  }
+}
+
 double best_seconds(const std::function<void()>& work, double least) {
   using Clock = std::chrono::steady_clock;
   double best = HUGE_VAL, sum = 0;
@@ -193,6 +244,7 @@ void climb(const Shape& s) {
     if (tiles) {
       version("tiles, one at a time", *table->images, [&] { one_tile(c, rows.data()); });
       version("tiles, 2x2", *table->images, [&] { four_tiles(c, rows.data()); });
+      version("tiles, 3x2", *table->images, [&] { six_tiles(c, rows.data()); });
     }
     version(table->name, *table->images, [&] { table->images->convolution(c, 1, 0); });
   }

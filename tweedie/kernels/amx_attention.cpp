@@ -80,36 +80,19 @@ void pack_transposed_columns(const Rows& from, int64_t k, int64_t n, bf16* to) {
 /// c [m][n] = a b, or c += a b; everything packed, m, n and k multiples of 32.
 void multiply(const bf16* a, const bf16* b, int64_t m, int64_t n, int64_t k, bool onward,
               float* c) {
-  const int64_t across = n / 16, deep = k / 32, stride = n * static_cast<int64_t>(sizeof(float));
+  const int64_t across = n / 16, deep = k / 32;
   for (int64_t j = 0; j < across; j += 2)
     for (int64_t i = 0; i < m / 16; i += 2) {
       const bf16 *a0 = a + i * deep * kTile, *a1 = a0 + deep * kTile, *b0 = b + j * kTile;
-      float *c0 = c + i * 16 * n + j * 16, *c1 = c0 + 16 * n;
+      const Block block = block_at(c + i * 16 * n + j * 16, n);
       if (onward) {
-        _tile_loadd(0, c0, stride);
-        _tile_loadd(1, c0 + 16, stride);
-        _tile_loadd(2, c1, stride);
-        _tile_loadd(3, c1 + 16, stride);
+        load_block(block);
       } else {
-        _tile_zero(0);
-        _tile_zero(1);
-        _tile_zero(2);
-        _tile_zero(3);
+        zero_block();
       }
-      for (int64_t d = 0; d < deep; ++d, a0 += kTile, a1 += kTile, b0 += across * kTile) {
-        _tile_loadd(4, a0, 64);
-        _tile_loadd(6, b0, 64);
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_loadd(7, b0 + kTile, 64);
-        _tile_dpbf16ps(1, 4, 7);
-        _tile_loadd(5, a1, 64);
-        _tile_dpbf16ps(2, 5, 6);
-        _tile_dpbf16ps(3, 5, 7);
-      }
-      _tile_stored(0, c0, stride);
-      _tile_stored(1, c0 + 16, stride);
-      _tile_stored(2, c1, stride);
-      _tile_stored(3, c1 + 16, stride);
+      for (int64_t d = 0; d < deep; ++d, a0 += kTile, a1 += kTile, b0 += across * kTile)
+        multiply_block(a0, a1, b0, b0 + kTile);
+      store_block(block);
     }
 }
 

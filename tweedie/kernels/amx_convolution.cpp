@@ -3,13 +3,9 @@
 //     packed   [C / 32][rows]  of 32 channels: any 16 rows in a row are a tile A
 //     weights  [K / 16][C / 32][taps]  tiles B of 32 channels x 16 outputs
 //
-// A block of the result is 48 rows x 32 outputs, in six tiles C; each pair of tiles B is used
-// three times while it is in registers:
-//
-//               B0   B1
-//         A0  [ 0    1 ]
-//         A1  [ 2    3 ]
-//         A2  [ 4    5 ]
+// A block of the result is 64 rows x 16 outputs in four tiles C, one above the other: every tile B
+// is used four times.  Few rows, for which the weights come from memory, are worked off as 32 rows
+// x 32 outputs.
 #include "tweedie/kernels/amx_tiles.h"
 #include "tweedie/kernels/conv_split.h"
 #include "tweedie/kernels/scratch.h"
@@ -18,7 +14,7 @@ namespace tweedie::kernels::amx_bf16 {
 namespace {
 
 constexpr int64_t kRowsAhead = 24;
-constexpr int kTilesHigh = 3;
+constexpr int kTilesHigh = 4;
 
 /// Copies the pixels of one image to its packed rows.
 void pack_image(const bf16* x, int64_t channels, const ConvPlan& plan, bf16* packed) {
@@ -48,54 +44,60 @@ struct Terms {
 /// Brings the weights of the next block of outputs near while this one is computed.
 struct Prefetcher {
   const bf16* next;
-  int lines;  // for each pair of tiles B
+  int lines;  // a step
   void step() {
     for (int i = 0; i < lines; ++i, next += 32) _mm_prefetch(next, _MM_HINT_T1);
   }
 };
 
-/// The sums of 48 rows x 32 outputs to `sums` [48][32].
-void multiply(const Terms* terms, int count, const bf16* const (&a)[kTilesHigh], int64_t row_block,
-              Prefetcher& ahead, float* sums) {
-  _tile_zero(0);
-  _tile_zero(1);
-  _tile_zero(2);
-  _tile_zero(3);
-  _tile_zero(4);
-  _tile_zero(5);
+/// step(row, b) for every tap of every 32 channels: its first packed row and its tile B of the
+/// first 16 outputs.
+template <class Step>
+void each_step(const Terms* terms, int count, int64_t row_block, Step&& step) {
   for (int n = 0; n < count; ++n) {
     const Terms& term = terms[n];
     int64_t at = term.packed_begin;
     const bf16* weight = term.weight;
     for (int64_t c = 0; c < term.blocks; ++c, at += row_block) {
-      for (int64_t t = 0; t < term.tap_count; ++t) {
-        const int64_t rows = at + term.taps[t].row * kChannelBlock;
-        const bf16* b = weight + term.taps[t].weight * kTile;
-        ahead.step();
-        _tile_loadd(7, b, 64);
-        _tile_loadd(6, a[0] + rows, 64);
-        _tile_dpbf16ps(0, 6, 7);
-        _tile_loadd(6, a[1] + rows, 64);
-        _tile_dpbf16ps(2, 6, 7);
-        _tile_loadd(6, a[2] + rows, 64);
-        _tile_dpbf16ps(4, 6, 7);
-        _tile_loadd(7, b + term.next_outputs, 64);
-        _tile_dpbf16ps(5, 6, 7);
-        _tile_loadd(6, a[1] + rows, 64);
-        _tile_dpbf16ps(3, 6, 7);
-        _tile_loadd(6, a[0] + rows, 64);
-        _tile_dpbf16ps(1, 6, 7);
-      }
+      for (int64_t t = 0; t < term.tap_count; ++t)
+        step(at + term.taps[t].row * kChannelBlock, weight + term.taps[t].weight * kTile,
+             term.next_outputs);
       weight += term.taps_of_weight * kTile;
     }
   }
+}
+
+/// The sums of 64 rows x 32 outputs to `sums` [64][32].
+void multiply_high(const Terms* terms, int count, const bf16* const (&a)[kTilesHigh],
+                   int64_t row_block, Prefetcher& ahead, float* sums) {
   constexpr int64_t kTileHeight = kTileRows * kChannelBlock;
-  _tile_stored(0, sums, 128);
-  _tile_stored(1, sums + 16, 128);
-  _tile_stored(2, sums + kTileHeight, 128);
-  _tile_stored(3, sums + kTileHeight + 16, 128);
-  _tile_stored(4, sums + 2 * kTileHeight, 128);
-  _tile_stored(5, sums + 2 * kTileHeight + 16, 128);
+  for (int64_t half = 0; half < 2; ++half, sums += 16) {
+    zero_block();
+    each_step(terms, count, row_block, [&](int64_t row, const bf16* b, int64_t next_outputs) {
+      ahead.step();
+      _tile_loadd(7, b + half * next_outputs, 64);
+      _tile_loadd(6, a[0] + row, 64);
+      _tile_dpbf16ps(0, 6, 7);
+      _tile_loadd(6, a[1] + row, 64);
+      _tile_dpbf16ps(1, 6, 7);
+      _tile_loadd(6, a[2] + row, 64);
+      _tile_dpbf16ps(2, 6, 7);
+      _tile_loadd(6, a[3] + row, 64);
+      _tile_dpbf16ps(3, 6, 7);
+    });
+    store_block({{sums, sums + kTileHeight, sums + 2 * kTileHeight, sums + 3 * kTileHeight}, 128});
+  }
+}
+
+/// The sums of 32 rows x 32 outputs to `sums` [32][32].
+void multiply_square(const Terms* terms, int count, const bf16* a0, const bf16* a1,
+                     int64_t row_block, Prefetcher& ahead, float* sums) {
+  zero_block();
+  each_step(terms, count, row_block, [&](int64_t row, const bf16* b, int64_t next_outputs) {
+    ahead.step();
+    multiply_block(a0 + row, a1 + row, b, b + next_outputs);
+  });
+  store_block(block_at(sums, kChannelBlock));
 }
 
 struct Biases {
@@ -152,23 +154,29 @@ void phase_outputs(const Convolution& c, const ConvPhase& phase, const ConvPart&
   const auto tiles = static_cast<int64_t>(phase.tiles.size());
   const int64_t size = packed_values(c),
                 row_block = static_cast<int64_t>(c.plan->source.size()) * kChannelBlock;
-  const int64_t total = images * tiles, groups = (total + kTilesHigh - 1) / kTilesHigh;
+  const int64_t total = images * tiles, high = total >= 2 * kTilesHigh ? kTilesHigh : 2,
+                groups = (total + high - 1) / high;
+  const int64_t steps = high == 2 ? groups : 2 * groups;  // a pair of tiles B
   alignas(64) float sums[kTilesHigh * kTileRows * kChannelBlock];
   for (int64_t block = part.block_begin; block < part.block_end; ++block) {
     Terms terms[3];
     const int count = list_terms(c, phase, block, terms);
     const Biases bias = biases(c, block * kChannelBlock);
     Prefetcher ahead = {terms[0].weight + 2 * terms[0].next_outputs,
-                        static_cast<int>((32 + groups - 1) / groups)};
-    for (int64_t m = 0; m < total; m += kTilesHigh) {
+                        static_cast<int>((32 + steps - 1) / steps)};
+    for (int64_t m = 0; m < total; m += high) {
       const bf16* a[kTilesHigh];
-      for (int64_t i = 0; i < kTilesHigh; ++i) {
+      for (int64_t i = 0; i < high; ++i) {
         const int64_t tile = m + i < total ? m + i : m;
         a[i] = packed + tile / tiles * size +
                phase.tiles[static_cast<size_t>(tile % tiles)] * kChannelBlock;
       }
-      multiply(terms, count, a, row_block, ahead, sums);
-      for (int64_t i = 0; i < kTilesHigh && m + i < total; ++i)
+      if (high == 2) {
+        multiply_square(terms, count, a[0], a[1], row_block, ahead, sums);
+      } else {
+        multiply_high(terms, count, a, row_block, ahead, sums);
+      }
+      for (int64_t i = 0; i < high && m + i < total; ++i)
         write_tile(c, first + (m + i) / tiles, phase.target.data() + (m + i) % tiles * kTileRows,
                    block * kChannelBlock, bias, sums + i * kTileRows * kChannelBlock);
     }

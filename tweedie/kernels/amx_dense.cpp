@@ -79,21 +79,10 @@ void multiply(const Term* terms, int count, int64_t half, const float* bias, flo
   for (int n = 0; n < count; ++n) {
     const bf16* a = terms[n].a + half * kHalfPanel;
     const bf16* b = terms[n].b;
-    for (int64_t k = 0; k < terms[n].blocks; ++k, a += kPanel, b += 2 * kTile) {
-      _tile_loadd(4, a, 64);
-      _tile_loadd(5, b, 64);
-      _tile_dpbf16ps(0, 4, 5);
-      _tile_loadd(6, a + kTile, 64);
-      _tile_dpbf16ps(2, 6, 5);
-      _tile_loadd(7, b + kTile, 64);
-      _tile_dpbf16ps(1, 4, 7);
-      _tile_dpbf16ps(3, 6, 7);
-    }
+    for (int64_t k = 0; k < terms[n].blocks; ++k, a += kPanel, b += 2 * kTile)
+      multiply_block(a, a + kTile, b, b + kTile);
   }
-  _tile_stored(0, sums, 128);
-  _tile_stored(1, sums + 16, 128);
-  _tile_stored(2, sums + kTileRows * kDenseBlock, 128);
-  _tile_stored(3, sums + kTileRows * kDenseBlock + 16, 128);
+  store_block(block_at(sums, kDenseBlock));
 }
 
 /// Arrays of one block that a call needs, of every value.
@@ -375,27 +364,14 @@ void dense_backward(const DenseBackward& b, int64_t block) {
 /// in.  `b` may be a single tile that serves for all rows (b_block = b_half = 0).
 void sum_over_rows(int64_t rows, const bf16* a, int64_t a_block, const bf16* b, int64_t b_block,
                    float* sums) {
-  _tile_zero(0);
-  _tile_zero(1);
-  _tile_zero(2);
-  _tile_zero(3);
+  zero_block();
   for (int64_t begin = 0; begin < rows; begin += kHalf) {
     const int64_t half = begin / kHalf % 2;
     const bf16 *a0 = a + begin / kDenseRows * a_block + half * kHalfPanel,
                *b0 = b + begin / kDenseRows * b_block + half * kHalfPanel;
-    _tile_loadd(4, a0, 64);
-    _tile_loadd(5, b0, 64);
-    _tile_dpbf16ps(0, 4, 5);
-    _tile_loadd(6, a0 + kTile, 64);
-    _tile_dpbf16ps(2, 6, 5);
-    _tile_loadd(7, b0 + kTile, 64);
-    _tile_dpbf16ps(1, 4, 7);
-    _tile_dpbf16ps(3, 6, 7);
+    multiply_block(a0, a0 + kTile, b0, b0 + kTile);
   }
-  _tile_stored(0, sums, 128);
-  _tile_stored(1, sums + 16, 128);
-  _tile_stored(2, sums + kTileRows * kDenseBlock, 128);
-  _tile_stored(3, sums + kTileRows * kDenseBlock + 16, 128);
+  store_block(block_at(sums, kDenseBlock));
 }
 
 /// A tile of ones sums up the rows themselves.

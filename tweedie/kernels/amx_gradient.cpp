@@ -5,11 +5,8 @@
 //     B
 //
 // A few images at a time, so that both stay in the second cache.  For 32 outputs and 16 channels of
-// up to three taps, six tiles C run over all pixels of these images and are then added to dweight:
-//
-//                    tap 0  tap 1  tap 2
-//     outputs  0-15 [  0      1      2  ]
-//     outputs 16-31 [  3      4      5  ]
+// two taps, four tiles C run over all pixels of these images and are then added to dweight.  Taps
+// of one column of the kernel follow one another: they read nearly the same rows of x.
 #include <algorithm>
 
 #include "tweedie/kernels/amx_tiles.h"
@@ -76,89 +73,28 @@ void pack_pairs(const bf16* x, int64_t channels, const GradientPlan& plan, bf16*
 
 /// Where the tiles of one run over the pixels are.
 struct Run {
-  const bf16 *a0, *a1;  // outputs 0 to 15 and 16 to 31 of the first image
-  int64_t a_image;      // to the next image
-  const bf16* b[3];     // by tap
+  const bf16* a[2];  // outputs 0 to 15 and 16 to 31 of the first image
+  int64_t a_image;   // to the next image
+  const bf16* b[2];  // by target
   int64_t b_image;
   int64_t images, tiles;
-  float *c0[3], *c1[3];  // where the sums go
-  int64_t stride;        // bytes between two outputs
-  bool onward;           // adds to what is there
+  Block sums;   // where they go
+  bool onward;  // adds to what is there
 };
 
-void run_three(const Run& run) {
+void run_over_pixels(const Run& run) {
   if (run.onward) {
-    _tile_loadd(0, run.c0[0], run.stride);
-    _tile_loadd(1, run.c0[1], run.stride);
-    _tile_loadd(2, run.c0[2], run.stride);
-    _tile_loadd(3, run.c1[0], run.stride);
-    _tile_loadd(4, run.c1[1], run.stride);
-    _tile_loadd(5, run.c1[2], run.stride);
+    load_block(run.sums);
   } else {
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
-    _tile_zero(4);
-    _tile_zero(5);
+    zero_block();
   }
   for (int64_t n = 0; n < run.images; ++n) {
-    const bf16 *a0 = run.a0 + n * run.a_image, *a1 = run.a1 + n * run.a_image;
-    int64_t at = n * run.b_image;
-    for (int64_t t = 0; t < run.tiles; ++t, a0 += kTile, a1 += kTile, at += kTile) {
-      _tile_loadd(6, a0, 64);
-      _tile_loadd(7, run.b[0] + at, 64);
-      _tile_dpbf16ps(0, 6, 7);
-      _tile_loadd(7, run.b[1] + at, 64);
-      _tile_dpbf16ps(1, 6, 7);
-      _tile_loadd(7, run.b[2] + at, 64);
-      _tile_dpbf16ps(2, 6, 7);
-      _tile_loadd(6, a1, 64);
-      _tile_dpbf16ps(5, 6, 7);
-      _tile_loadd(7, run.b[1] + at, 64);
-      _tile_dpbf16ps(4, 6, 7);
-      _tile_loadd(7, run.b[0] + at, 64);
-      _tile_dpbf16ps(3, 6, 7);
-    }
+    const bf16 *a0 = run.a[0] + n * run.a_image, *a1 = run.a[1] + n * run.a_image,
+               *b0 = run.b[0] + n * run.b_image, *b1 = run.b[1] + n * run.b_image;
+    for (int64_t t = 0; t < run.tiles * kTile; t += kTile)
+      multiply_block(a0 + t, a1 + t, b0 + t, b1 + t);
   }
-  _tile_stored(0, run.c0[0], run.stride);
-  _tile_stored(1, run.c0[1], run.stride);
-  _tile_stored(2, run.c0[2], run.stride);
-  _tile_stored(3, run.c1[0], run.stride);
-  _tile_stored(4, run.c1[1], run.stride);
-  _tile_stored(5, run.c1[2], run.stride);
-}
-
-void run_two(const Run& run) {
-  if (run.onward) {
-    _tile_loadd(0, run.c0[0], run.stride);
-    _tile_loadd(1, run.c0[1], run.stride);
-    _tile_loadd(2, run.c1[0], run.stride);
-    _tile_loadd(3, run.c1[1], run.stride);
-  } else {
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
-  }
-  for (int64_t n = 0; n < run.images; ++n) {
-    const bf16 *a0 = run.a0 + n * run.a_image, *a1 = run.a1 + n * run.a_image;
-    int64_t at = n * run.b_image;
-    for (int64_t t = 0; t < run.tiles; ++t, a0 += kTile, a1 += kTile, at += kTile) {
-      _tile_loadd(4, a0, 64);
-      _tile_loadd(6, run.b[0] + at, 64);
-      _tile_dpbf16ps(0, 4, 6);
-      _tile_loadd(7, run.b[1] + at, 64);
-      _tile_dpbf16ps(1, 4, 7);
-      _tile_loadd(5, a1, 64);
-      _tile_dpbf16ps(2, 5, 6);
-      _tile_dpbf16ps(3, 5, 7);
-    }
-  }
-  _tile_stored(0, run.c0[0], run.stride);
-  _tile_stored(1, run.c0[1], run.stride);
-  _tile_stored(2, run.c1[0], run.stride);
-  _tile_stored(3, run.c1[1], run.stride);
+  store_block(run.sums);
 }
 
 /// A column of tiles C: a tap and which 16 of the 32 channels.
@@ -202,57 +138,37 @@ class Batch {
     for (int64_t k = 0; k < g_.outputs; k += kChannelBlock) {
       int64_t tile = 0;
       for (const GradientPhase& phase : g_.plan->phases) {
-        each_run(phase, [&](const Target* targets, int count) {
-          run(phase, tile, images, k, channel, targets, count, onward);
-        });
+        const size_t taps = phase.taps.size();
+        const auto target = [&](size_t t) {
+          return Target{phase.taps[t % taps], static_cast<int64_t>(t / taps)};
+        };
+        for (size_t t = 0; t < 2 * taps; t += 2)
+          run(phase, tile, images, k, channel, {target(t), target(t + 1)}, onward);
         tile += tiles_of(phase);
       }
     }
   }
 
  private:
-  /// Taps in threes where three divides them, else in twos; a single tap with both halves.
-  template <class Visit>
-  static void each_run(const GradientPhase& phase, Visit&& visit) {
-    const auto taps = static_cast<int64_t>(phase.taps.size());
-    if (taps == 1) {
-      const Target both[] = {{phase.taps[0], 0}, {phase.taps[0], 1}};
-      visit(both, 2);
-      return;
-    }
-    const int64_t width = taps % 3 == 0 ? 3 : 2;
-    for (int64_t half = 0; half < 2; ++half)
-      for (int64_t t = 0; t < taps; t += width) {
-        Target targets[3];
-        for (int64_t i = 0; i < width; ++i)
-          targets[i] = {phase.taps[static_cast<size_t>(t + i)], half};
-        visit(targets, static_cast<int>(width));
-      }
-  }
-
   void run(const GradientPhase& phase, int64_t tile, int64_t images, int64_t k, int64_t channel,
-           const Target* targets, int count, bool onward) const {
+           const Target (&targets)[2], bool onward) const {
+    const int64_t output = g_.plan->weight_taps * g_.dweight_stride;
     Run run;
-    run.a0 = a_ + k / 16 * stride_ + tile * kTile;
-    run.a1 = run.a0 + stride_;
+    for (int i = 0; i < 2; ++i) {
+      const Target& target = targets[i];
+      run.a[i] = a_ + (k / 16 + i) * stride_ + tile * kTile;
+      run.b[i] = x_ + target.half * rows_ * 16 + target.tap.row * 16;
+      run.sums.c[i] = g_.dweight + k * output + target.tap.weight * g_.dweight_stride + channel +
+                      target.half * 16;
+      run.sums.c[2 + i] = run.sums.c[i] + 16 * output;
+    }
+    run.sums.stride = output * static_cast<int64_t>(sizeof(float));
     run.a_image = tiles_ * kTile;
     run.b_image = rows_ * kChannelBlock;
     run.images = images;
     run.tiles = tiles_of(phase);
-    run.stride = g_.plan->weight_taps * g_.dweight_stride * static_cast<int64_t>(sizeof(float));
     run.onward = onward;
-    for (int i = 0; i < count; ++i) {
-      const Target& target = targets[i];
-      run.b[i] = x_ + target.half * rows_ * 16 + target.tap.row * 16;
-      run.c0[i] = g_.dweight + (k * g_.plan->weight_taps + target.tap.weight) * g_.dweight_stride +
-                  channel + target.half * 16;
-      run.c1[i] = run.c0[i] + 16 * g_.plan->weight_taps * g_.dweight_stride;
-    }
-    if (count == 3) {
-      run_three(run);
-    } else {
-      run_two(run);
-    }
+    run_over_pixels(run);
   }
 
   const WeightGradient& g_;

@@ -7,6 +7,9 @@
 //
 // in 16 cycles: B holds 32 rows of 16 columns, two rows interleaved.  A tile of either kind is kept
 // as 512 values in a row where it is packed.  There are eight tiles; their numbers are literals.
+// No kernel uses more than six.  While the core's other hyperthread is busy, as on most rented
+// machines, the last two leave the core no tile to load into beside those that are being
+// multiplied: products and loads then wait for one another (dev/kernels/tiles_in_use.cpp).
 #pragma once
 
 #include <immintrin.h>
@@ -29,6 +32,56 @@ class TileSession {
   TileSession(const TileSession&) = delete;
   TileSession& operator=(const TileSession&) = delete;
 };
+
+/// A block of a result: 2 x 2 tiles C.
+///
+///             B0   B1
+///       A0  [ 0    1 ]
+///       A1  [ 2    3 ]
+struct Block {
+  float* c[4];
+  int64_t stride;  // bytes from a row of 16 to the next
+};
+
+/// In rows of `columns` floats.
+inline Block block_at(float* c, int64_t columns) {
+  return {{c, c + 16, c + 16 * columns, c + 16 * columns + 16},
+          columns * static_cast<int64_t>(sizeof(float))};
+}
+
+inline void zero_block() {
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
+}
+
+inline void load_block(const Block& block) {
+  _tile_loadd(0, block.c[0], block.stride);
+  _tile_loadd(1, block.c[1], block.stride);
+  _tile_loadd(2, block.c[2], block.stride);
+  _tile_loadd(3, block.c[3], block.stride);
+}
+
+inline void store_block(const Block& block) {
+  _tile_stored(0, block.c[0], block.stride);
+  _tile_stored(1, block.c[1], block.stride);
+  _tile_stored(2, block.c[2], block.stride);
+  _tile_stored(3, block.c[3], block.stride);
+}
+
+/// Adds [a0; a1] [b0 b1] to the block.  Loading a0 twice is cheaper than a tile to keep it in.
+inline void multiply_block(const bf16* a0, const bf16* a1, const bf16* b0, const bf16* b1) {
+  _tile_loadd(7, b0, 64);
+  _tile_loadd(6, a0, 64);
+  _tile_dpbf16ps(0, 6, 7);
+  _tile_loadd(6, a1, 64);
+  _tile_dpbf16ps(2, 6, 7);
+  _tile_loadd(7, b1, 64);
+  _tile_dpbf16ps(3, 6, 7);
+  _tile_loadd(6, a0, 64);
+  _tile_dpbf16ps(1, 6, 7);
+}
 
 inline __m512 load16(const bf16* p) {
   const __m256i halves = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));

@@ -60,7 +60,15 @@ Floats kernel_weight(ConvKind kind, const Floats& weight) {
   return folded;
 }
 
-void convolve(const kernels::ImageTable& table, const kernels::Convolution& c, int64_t parts) {
+/// With more parts than images, of inputs that are packed once.
+void convolve(const kernels::ImageTable& table, kernels::Convolution c, int64_t parts) {
+  std::vector<bf16> rows;
+  if (table.pack_inputs && parts > c.batch) {
+    rows.resize(static_cast<size_t>(c.batch * kernels::packed_values(c)) + 32);
+    c.packed = rows.data() + (64 - reinterpret_cast<uintptr_t>(rows.data()) % 64) % 64 / 2;
+    for (int64_t part = 0; part < c.batch * kernels::packed_blocks(c); ++part)
+      table.pack_inputs(c, part);
+  }
   for (int64_t part = 0; part < parts; ++part) table.convolution(c, parts, part);
 }
 

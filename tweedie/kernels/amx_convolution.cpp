@@ -16,19 +16,26 @@ namespace {
 constexpr int64_t kRowsAhead = 24;
 constexpr int kTilesHigh = 4;
 
-/// Copies the pixels of one image to its packed rows.
-void pack_image(const bf16* x, int64_t channels, const ConvPlan& plan, bf16* packed) {
+/// Copies 32 channels of the pixels of one image to its packed rows.
+void pack_block(const bf16* x, int64_t channels, const ConvPlan& plan, bf16* packed) {
   alignas(64) static const bf16 kZeroLine[32] = {};
   const auto rows = static_cast<int64_t>(plan.source.size());
   const int32_t* const source = plan.source.data();
-  for (int64_t c = 0; c < channels; c += kChannelBlock, packed += rows * kChannelBlock) {
-    for (int64_t r = 0; r < rows; ++r) {
-      if (r + kRowsAhead < rows)
-        _mm_prefetch(x + source[r + kRowsAhead] * channels + c, _MM_HINT_T0);
-      const bf16* from = source[r] == kZeros ? kZeroLine : x + source[r] * channels + c;
-      _mm512_store_si512(packed + r * kChannelBlock, _mm512_loadu_si512(from));
-    }
+  for (int64_t r = 0; r < rows; ++r) {
+    if (r + kRowsAhead < rows) _mm_prefetch(x + source[r + kRowsAhead] * channels, _MM_HINT_T0);
+    const bf16* from = source[r] == kZeros ? kZeroLine : x + source[r] * channels;
+    _mm512_store_si512(packed + r * kChannelBlock, _mm512_loadu_si512(from));
   }
+}
+
+/// Block `block` of all inputs' blocks, to the packed rows of the image.
+void pack_block_of(const Convolution& c, int64_t image, int64_t block, bf16* packed) {
+  bf16* const to = packed + block * static_cast<int64_t>(c.plan->source.size()) * kChannelBlock;
+  const ConvInput* input = c.inputs;
+  for (; block >= input->channels / kChannelBlock; ++input)
+    block -= input->channels / kChannelBlock;
+  pack_block(input->x + image * c.plan->in_pixels * input->channels + block * kChannelBlock,
+             input->channels, *c.plan, to);
 }
 
 /// What one input adds to a block of the result.
@@ -185,24 +192,26 @@ void phase_outputs(const Convolution& c, const ConvPhase& phase, const ConvPart&
 
 }  // namespace
 
+void pack_inputs(const Convolution& c, int64_t part) {
+  const int64_t blocks = packed_blocks(c), image = part / blocks;
+  pack_block_of(c, image, part % blocks, c.packed + image * packed_values(c));
+}
+
 void convolution(const Convolution& c, int64_t parts, int64_t part_index) {
   static thread_local Scratch scratch;
   const ConvPart part = conv_part(c, parts, part_index);
+  const int64_t size = packed_values(c), blocks = packed_blocks(c);
   const int64_t together = std::min(images_together(c), part.image_end - part.image_begin);
-  const int64_t size = packed_values(c);
-  if (together == 0) return;
-  bf16* const packed = scratch.get<bf16>(together * size);
   const TileSession session;
   for (int64_t first = part.image_begin; first < part.image_end; first += together) {
     const int64_t images = std::min(together, part.image_end - first);
-    for (int64_t i = 0; i < images; ++i) {
-      bf16* to = packed + i * size;
-      for (int n = 0; n < c.input_count; ++n) {
-        const ConvInput& input = c.inputs[n];
-        pack_image(input.x + (first + i) * c.plan->in_pixels * input.channels, input.channels,
-                   *c.plan, to);
-        to += input.channels * static_cast<int64_t>(c.plan->source.size());
-      }
+    bf16* packed = c.packed;
+    if (packed == nullptr) {
+      packed = scratch.get<bf16>(together * size);
+      for (int64_t i = 0; i < images * blocks; ++i)
+        pack_block_of(c, first + i / blocks, i % blocks, packed + i / blocks * size);
+    } else {
+      packed += first * size;
     }
     for (const ConvPhase& phase : c.plan->phases)
       phase_outputs(c, phase, part, packed, first, images);

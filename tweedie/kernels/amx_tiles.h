@@ -183,6 +183,7 @@ void pack_weight(const float* weight, int64_t outputs, int64_t taps, int64_t cha
                  int64_t begin, int64_t end);
 void pack_weight_backward(const float* weight, int64_t outputs, int64_t taps, int64_t channels,
                           bf16* packed, int64_t begin, int64_t end);
+void pack_inputs(const Convolution& convolution, int64_t part);
 void convolution(const Convolution& convolution, int64_t parts, int64_t part);
 void weight_gradient(const WeightGradient& gradient, int64_t parts, int64_t part);
 void attention(const Attention& attention, int64_t example, int64_t head);

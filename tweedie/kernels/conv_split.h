@@ -19,13 +19,6 @@ inline ConvPart conv_part(const Convolution& c, int64_t parts, int64_t part) {
   return {0, c.batch, blocks * part / parts, blocks * (part + 1) / parts};
 }
 
-/// Packed rows of one image: every input's blocks of 32 channels.
-inline int64_t packed_values(const Convolution& c) {
-  int64_t channels = 0;
-  for (int i = 0; i < c.input_count; ++i) channels += c.inputs[i].channels;
-  return channels * static_cast<int64_t>(c.plan->source.size());
-}
-
 /// Images whose packed rows stay in the second cache while the weights pass by once.
 inline int64_t images_together(const Convolution& c) {
   constexpr int64_t kCache = 700 << 10;

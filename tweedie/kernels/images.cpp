@@ -40,9 +40,19 @@ int64_t norm_block(int64_t channels, int64_t groups) {
   return std::lcm(kChannelBlock, channels / groups);
 }
 
+int64_t packed_blocks(const Convolution& c) {
+  int64_t channels = 0;
+  for (int i = 0; i < c.input_count; ++i) channels += c.inputs[i].channels;
+  return channels / kChannelBlock;
+}
+
+int64_t packed_values(const Convolution& c) {
+  return packed_blocks(c) * kChannelBlock * static_cast<int64_t>(c.plan->source.size());
+}
+
 int64_t convolution_parts(const Convolution& c, int64_t threads) {
   const int64_t together = images_together(c), groups = (c.batch + together - 1) / together;
-  if (c.batch < threads) return std::min(threads, std::max<int64_t>(c.outputs / kChannelBlock, 1));
+  if (c.batch < threads) return c.outputs / kChannelBlock;
   return std::min(c.batch, (groups + threads - 1) / threads * threads);
 }
 

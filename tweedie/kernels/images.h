@@ -78,6 +78,7 @@ struct Convolution {
   const float* bias[2] = {};       // [outputs] or null
   const bf16* residual = nullptr;  // [B][out_pixels][outputs] or null
   bf16* y;                         // [B][out_pixels][outputs]
+  bf16* packed = nullptr;          // what pack_inputs wrote; null: every part packs for itself
 };
 
 /// dweight [outputs][taps][channels of x]; dbias [outputs], overwritten, or null.
@@ -127,6 +128,9 @@ struct ImageTable {
   /// The same for its gradient, a convolution of `outputs` to `channels`; blocks of 16 channels.
   void (*pack_weight_backward)(const float* weight, int64_t outputs, int64_t taps, int64_t channels,
                                bf16* packed, int64_t begin, int64_t end);
+  /// The part of one image and 32 channels: part image * blocks + block of all inputs' blocks.  To
+  /// c.packed, packed_values(c) for each image.  Null where the convolution reads x itself.
+  void (*pack_inputs)(const Convolution& convolution, int64_t part);
   /// Parts 0 to `parts` - 1 of the work, see convolution_parts.
   void (*convolution)(const Convolution& convolution, int64_t parts, int64_t part);
   /// The same; at most channels / 32 parts.
@@ -150,7 +154,12 @@ struct ImageTable {
 /// Channels that a norm's parts must be multiples of: whole groups in whole blocks of 32.
 int64_t norm_block(int64_t channels, int64_t groups);
 
-/// Into how many parts to split a convolution for this many threads.
+/// Values of one image's packed inputs, and blocks of 32 channels of all of them.
+int64_t packed_values(const Convolution& convolution);
+int64_t packed_blocks(const Convolution& convolution);
+
+/// Into how many parts to split a convolution for this many threads: by images where there are
+/// enough of them, else by outputs.  Then all read the same inputs: better packed once.
 int64_t convolution_parts(const Convolution& convolution, int64_t threads);
 
 }  // namespace tweedie::kernels

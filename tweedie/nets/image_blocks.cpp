@@ -155,14 +155,10 @@ std::vector<ConvTerm> shortcut_terms(ImageResnet& r, const ResnetInputs& in) {
 
 Tensor resnet_forward(ImageResnet& r, ConvPass pass, const ResnetInputs& in, ResnetStates& s) {
   const int64_t height = in.x1.size(1), width = in.x1.size(2), out = in.p.conv2.weight.size(0);
-  const BatchNorm norm1 = first_norm(r, in);
-  s.statistics1 = norm_statistics(norm1);
-  s.y1 = norm_apply(norm1, s.statistics1);
+  s.y1 = norm_forward(first_norm(r, in), s.statistics1);
   s.h = convolve(ConvKind::same, pass, height, width, out, {{s.y1, &r.conv1, {in.p.conv1.weight}}},
                  {in.p.conv1.bias});
-  const BatchNorm norm2 = second_norm(r, in, s.h);
-  s.statistics2 = norm_statistics(norm2);
-  s.y2 = norm_apply(norm2, s.statistics2);
+  s.y2 = norm_forward(second_norm(r, in, s.h), s.statistics2);
   std::vector<ConvTerm> terms = {{s.y2, &r.conv2, {in.p.conv2.weight}}};
   std::vector<Tensor> biases = {in.p.conv2.bias};
   const std::vector<ConvTerm> more = shortcut_terms(r, in);
@@ -296,12 +292,7 @@ BatchNorm attention_norm(const ImageAttention& a, const Tensor& x, const Affine&
 Tensor attention_forward(ImageAttention& a, ConvPass pass, const Tensor& x,
                          const AttentionParameters& p, bool keep_states, AttentionStates& s) {
   const int64_t height = x.size(1), width = x.size(2), channels = x.size(3);
-  s.y = x;
-  if (p.norm.weight.defined()) {
-    const BatchNorm norm = attention_norm(a, x, p.norm);
-    s.statistics = norm_statistics(norm);
-    s.y = norm_apply(norm, s.statistics);
-  }
+  s.y = p.norm.weight.defined() ? norm_forward(attention_norm(a, x, p.norm), s.statistics) : x;
   s.qkv = convolve(ConvKind::pointwise, pass, height, width, 3 * channels,
                    {{s.y, &a.qkv, {p.q.weight, p.k.weight, p.v.weight}}},
                    {at::cat({p.q.bias.detach(), p.k.bias.detach(), p.v.bias.detach()})});
@@ -396,8 +387,7 @@ BatchNorm head_norm(const ImageHead& head, const Tensor& x, const Affine& norm) 
 
 Tensor head_forward(ImageHead& head, ConvPass pass, const Tensor& x, const Affine& norm,
                     const Affine& conv, HeadStates& s) {
-  s.statistics = norm_statistics(head_norm(head, x, norm));
-  s.y = norm_apply(head_norm(head, x, norm), s.statistics);
+  s.y = norm_forward(head_norm(head, x, norm), s.statistics);
   const int64_t outputs = conv.weight.size(0);
   const Tensor image =
       convolve(ConvKind::same, pass, x.size(1), x.size(2), filled_channels(outputs),

@@ -156,6 +156,13 @@ Tensor convolve(ConvKind kind, ConvPass pass, int64_t height, int64_t width, int
   c.residual = data<bf16>(residual);
   c.y = data<bf16>(y);
   const int64_t parts = kernels::convolution_parts(c, at::get_num_threads());
+  Tensor rows;
+  if (parts > batch && table().pack_inputs) {
+    rows = at::empty({batch * kernels::packed_values(c)}, at::kBFloat16);
+    c.packed = data<bf16>(rows);
+    in_parallel(batch * kernels::packed_blocks(c),
+                [&](int64_t part) { table().pack_inputs(c, part); });
+  }
   in_parallel(parts, [&](int64_t part) { table().convolution(c, parts, part); });
   return y;
 }
@@ -259,28 +266,23 @@ void by_example_and_channels(const BatchNorm& n, const Work& work) {
 
 }  // namespace
 
-Tensor norm_statistics(const BatchNorm& n) {
-  const Tensor out = at::empty({n.x1.size(0), 4, n.weight.size(0)}, at::kFloat);
-  by_example_and_channels(n, [&](int64_t i, int64_t begin, int64_t end) {
-    if (is_float(n.x1))
-      table().float_norm_statistics(example_of<float>(n, i), coefficients_of(out, i), begin, end);
-    else
-      table().norm_statistics(example_of<bf16>(n, i), coefficients_of(out, i), begin, end);
-  });
-  return out;
-}
-
-Tensor norm_apply(const BatchNorm& n, const Tensor& coefficients) {
+Tensor norm_forward(const BatchNorm& n, Tensor& coefficients) {
   const int64_t channels = n.weight.size(0), pixels = n.x1.size(1) * n.x1.size(2);
+  coefficients = at::empty({n.x1.size(0), 4, channels}, at::kFloat);
   const Tensor y =
       new_image(n.x1.size(0), n.x1.size(1), n.x1.size(2), channels, n.x1.scalar_type());
   by_example_and_channels(n, [&](int64_t i, int64_t begin, int64_t end) {
     const kernels::NormCoefficients with = coefficients_of(coefficients, i);
     const int64_t offset = i * pixels * channels;
-    if (is_float(y))
-      table().float_norm_apply(example_of<float>(n, i), with, data<float>(y) + offset, begin, end);
-    else
-      table().norm_apply(example_of<bf16>(n, i), with, data<bf16>(y) + offset, begin, end);
+    if (is_float(y)) {
+      const kernels::FloatNorm norm = example_of<float>(n, i);
+      table().float_norm_statistics(norm, with, begin, end);
+      table().float_norm_apply(norm, with, data<float>(y) + offset, begin, end);
+    } else {
+      const kernels::ImageNorm norm = example_of<bf16>(n, i);
+      table().norm_statistics(norm, with, begin, end);
+      table().norm_apply(norm, with, data<bf16>(y) + offset, begin, end);
+    }
   });
   return y;
 }

@@ -106,9 +106,8 @@ struct BatchNorm {
   std::vector<uint32_t> keys;  // of dropout, by example
 };
 
-/// Coefficients float32 [B, 4, C].
-Tensor norm_statistics(const BatchNorm& norm);
-Tensor norm_apply(const BatchNorm& norm, const Tensor& coefficients);
+/// `coefficients` becomes float32 [B, 4, C], for the gradient.
+Tensor norm_forward(const BatchNorm& norm, Tensor& coefficients);
 
 struct BatchNormGradient {
   Tensor dx1, dx2, dweight, dbias, dtime;

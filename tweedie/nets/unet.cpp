@@ -9,6 +9,7 @@
 #include "tweedie/nets/embedding.h"
 #include "tweedie/nets/norm.h"
 #include "tweedie/nets/unet_blocks.h"
+#include "tweedie/tensor/parallel.h"
 
 namespace tweedie {
 namespace {
@@ -201,7 +202,8 @@ class Unet : public Network {
     Tensor time = time_embedding_(label.to(x.scalar_type()));
     if (class_embedding_)
       time = time + class_embedding_(class_rows(condition.label, options_.classes, x, "unet"));
-    const Pass pass{images.has_value(), at::silu(time), seed, step, first};
+    Pass pass{images.has_value(), at::silu(time), seed, step, first, {}};
+    if (images && !at::GradMode::is_enabled()) pass.projected = projections(pass.time);
 
     const Tensor features = tweedie::fourier_features(x, options_.fourier_features);
     Tensor h = images ? planes_to_image_conv(image_in_, *images, features, affine_of(conv_in_))
@@ -235,6 +237,23 @@ class Unet : public Network {
   }
 
  private:
+  /// Of all resnets together: one after the other they would leave the other threads idle.
+  std::vector<Tensor> projections(const Tensor& time) const {
+    std::vector<Resnet> resnets;  // by number
+    const auto add = [&](const Stage& stage) {
+      resnets.insert(resnets.end(), stage->resnets.begin(), stage->resnets.end());
+    };
+    for (const Stage& stage : down_) add(stage);
+    add(middle_);
+    for (const Stage& stage : up_) add(stage);
+    std::vector<Tensor> out(resnets.size());
+    in_parallel(static_cast<int64_t>(resnets.size()), [&](int64_t i) {
+      const torch::NoGradGuard no_grad;  // a thread's own
+      out[static_cast<size_t>(i)] = resnets[static_cast<size_t>(i)]->project(time);
+    });
+    return out;
+  }
+
   static torch::nn::Conv2d conv3x3(int64_t in, int64_t out) {
     return torch::nn::Conv2d(torch::nn::Conv2dOptions(in, out, 3).padding(1));
   }

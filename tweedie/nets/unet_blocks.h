@@ -34,6 +34,7 @@ struct Pass {
   uint64_t seed = 0;  // key of the dropout masks
   int64_t step = 0;
   int64_t first = 0;
+  std::vector<Tensor> projected;  // what each resnet makes of the time, by number; or none
 };
 
 /// He et al. 2016 with time: x + conv(dropout(SiLU(norm(conv(SiLU(norm(x))) + time)))).
@@ -41,6 +42,8 @@ struct ResnetImpl : torch::nn::Module {
   ResnetImpl(int64_t in, int64_t out, const BlockOptions& options, int64_t number);
   /// Of [x | skip] where there is a skip.
   Tensor forward(const Tensor& x, const Tensor& skip, const Pass& pass);
+  /// [B, out channels], or twice as many for scale and shift.
+  Tensor project(const Tensor& time) { return time_emb_proj_(time); }
 
  private:
   Tensor forward_image(const Tensor& x, const Tensor& skip, const Tensor& time, const Pass& pass);

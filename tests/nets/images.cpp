@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <ATen/Parallel.h>
+#include <c10/core/InferenceMode.h>
 
 #include "tests/nets/gradients.h"
 #include "tests/tensor/bad_input.h"
@@ -45,6 +46,56 @@ TEST_CASE("a U-Net on images is the U-Net of LibTorch's operations, rounded to b
     MESSAGE(std::string(c.name), ": output ", relative_error(a.y, b.y), ", gradients ",
             std::sqrt(difference / square), ", cosine ", dot / std::sqrt(square * square_a));
   }
+}
+
+TEST_CASE("an evaluation that is written down and done again gives the bits of one that is not") {
+  const torch::NoGradGuard no_grad;
+  for (const NetCase& c : net_cases()) {
+    CAPTURE(std::string(c.name));
+    Json options = c.options;
+    options["kernels"] = "images";
+    options["zero_init"] = false;
+    const auto network = unet(c.shape, options);
+    uint64_t call = 0;
+    for (const int64_t batch : {1, 1, 1, 1, 3, 3, 3, 3, 1, 1, 1})
+      for (const bool changed : {false, true}) {
+        CAPTURE(call);
+        std::vector<int64_t> sizes = {batch};
+        sizes.insert(sizes.end(), c.shape.begin(), c.shape.end());
+        if (changed && call % 3 == 0) network->parameters()[call % 7].mul_(1.1);
+        const Tensor x = normal(sizes, ++call),
+                     t = at::arange(batch, at::kFloat) * 50 + static_cast<double>(call);
+        const auto fresh = unet(c.shape, options);
+        const auto from = network->named_parameters();
+        for (auto& parameter : fresh->named_parameters())
+          parameter.value().copy_(from[parameter.key()]);
+        CHECK(at::equal(network->forward(x, t, {}), fresh->forward(x, t, {})));
+      }
+  }
+}
+
+TEST_CASE("what is written down in inference mode is done again outside it, and in training") {
+  const NetCase& c = net_cases()[1];
+  Json options = c.options;
+  options["kernels"] = "images";
+  options["zero_init"] = false;
+  const auto network = unet(c.shape, options);
+  const Tensor x = normal({2, c.shape[0], c.shape[1], c.shape[2]}), t = at::arange(2, at::kFloat);
+  Tensor expected;
+  for (int i = 0; i < 3; ++i) {
+    const c10::InferenceMode inference;
+    const Tensor y = network->forward(x, t, {});
+    if (i == 0) expected = y.clone();
+    CHECK(at::equal(y, expected));
+  }
+  {
+    const torch::NoGradGuard no_grad;
+    CHECK(at::equal(network->forward(x, t, {}), expected));
+  }
+  const Tensor y = network->forward(x, t, {});
+  CHECK(at::equal(y.detach(), expected));
+  y.sum().backward();
+  CHECK(network->parameters()[0].grad().defined());
 }
 
 TEST_CASE(

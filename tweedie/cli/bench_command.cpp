@@ -69,6 +69,7 @@ void add_bench(CLI::App& app, Cli& cli) {
       ->take_all();
   command->add_option("--steps", request.steps, "of a whole sampling; default: 20")
       ->check(positive());
+  command->add_option("--device", request.device, "cpu, cuda or auto; default: cpu");
   command->add_option("--precision", request.precision, "auto, fp32 or bf16");
   command->add_option("--threads", request.threads, "default: what LibTorch takes")
       ->check(positive());

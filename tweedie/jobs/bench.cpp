@@ -2,20 +2,24 @@
 
 #include <ATen/Parallel.h>
 #include <sys/resource.h>
+#include <torch/cuda.h>
 #include <torch/nn/modules/linear.h>
 
 #include <numeric>
 
 #include "tweedie/base/clock.h"
 #include "tweedie/jobs/bench_solver.h"
+#include "tweedie/jobs/device.h"
 #include "tweedie/jobs/model_file.h"
 #include "tweedie/jobs/optimiser.h"
 #include "tweedie/jobs/precision.h"
 #include "tweedie/kernels/kernels.h"
+#include "tweedie/model/captured.h"
 #include "tweedie/model/gradients_in_place.h"
 #include "tweedie/model/objective.h"
 #include "tweedie/nets/dense.h"
 #include "tweedie/nets/embedding.h"
+#include "tweedie/tensor/cuda.h"
 #include "tweedie/tensor/random.h"
 
 namespace tweedie {
@@ -139,6 +143,8 @@ void check_request(const BenchRequest& request) {
         ": is for whole samplings; add --sampler NAME");
   check(!request.sampler.empty() || request.sampler_options.empty(),
         "--set: sets options of a sampler; add --sampler NAME");
+  check(request.device == "cpu" || request.sampler.empty(), "--device ", request.device,
+        ": whole samplings are timed on the CPU only; leave --sampler out");
   check(request.seconds > 0, "--seconds: expected more than 0, got ", request.seconds);
 }
 
@@ -161,26 +167,29 @@ std::vector<int64_t> places(int64_t batch) {
 
 /// One training step a call.
 std::function<void()> training(const Model& model, const Net& net, const Registry& registry,
-                               int64_t batch, const std::string& precision) {
+                               int64_t batch, const std::string& precision, torch::Device device) {
   TrainConfig config;
   config.ema = {0.9999};
   const auto optimiser = std::make_shared<Optimiser>(*model.network, config);
   const Objective objective =
       find_entry(registry.objectives, "simple", "objective").make(Json::object())(model.schedule);
-  const Tensor x = keyed_normal({kSeed, Stream::data}, places(batch), 0, net.shape);
+  const Tensor x = keyed_normal({kSeed, Stream::data}, places(batch), 0, net.shape).to(device);
   model.network->train();
+  const std::shared_ptr<Network> network =
+      device.is_cuda() ? captured_network(model.network) : model.network;
   return [=, step = int64_t{0}]() mutable {
     model.network->step = ++step;
     std::vector<Level> levels;
     for (int64_t i = 0; i < batch; ++i)
       levels.push_back(objective.draw(keyed_uniform({kSeed, Stream::levels}, i, step)));
-    const Tensor eps = keyed_normal({kSeed, Stream::noise}, places(batch), step, net.shape);
+    const Tensor eps =
+        keyed_normal({kSeed, Stream::noise}, places(batch), step, net.shape).to(device);
     optimiser->zero_gradients();
     Tensor loss;
     {
-      const PrecisionGuard guard(precision, torch::kCPU);
-      loss = denoising_loss(*model.network, model.parameterisation, objective, {x, {}}, levels, eps)
-                 .mean();
+      const PrecisionGuard guard(precision, device);
+      loss =
+          denoising_loss(*network, model.parameterisation, objective, {x, {}}, levels, eps).mean();
     }
     {
       const GradientsInPlace in_place;
@@ -193,19 +202,23 @@ std::function<void()> training(const Model& model, const Net& net, const Registr
 
 /// One step of DDIM a call, down a path that is as long as it needs to be.
 std::function<void()> sampling(const Model& model, const Net& net, const Registry& registry,
-                               int64_t batch, const std::string& precision) {
+                               int64_t batch, const std::string& precision, torch::Device device) {
   model.network->eval();
+  const Denoiser denoiser =
+      device.is_cuda() ? make_denoiser(captured_network(model.network), model.parameterisation)
+                       : model.denoiser;
   const Sampler sampler = find_entry(registry.samplers, "ddim", "sampler").make(Json::object());
-  Tensor x = keyed_prior(kSeed, places(batch), net.shape);
+  Tensor x = keyed_prior(kSeed, places(batch), net.shape).to(device);
   return [=, at = int64_t{0}]() mutable {
     const int64_t steps = model.schedule.steps;
     at = at > 2 ? at - 1 : steps;
-    if (at == steps) x = keyed_prior(kSeed, places(batch), net.shape);
+    if (at == steps) x = keyed_prior(kSeed, places(batch), net.shape).to(device);
     const auto level = [&](int64_t i) {
       return model.schedule.at(static_cast<double>(i) / static_cast<double>(steps));
     };
-    const PrecisionGuard guard(precision, torch::kCPU);
-    x = sampler(model.denoiser, x, {level(at), level(at - 1)}, {}, keyed_noise(kSeed, {}), {});
+    const PrecisionGuard guard(precision, device);
+    x = sampler(denoiser, x, {level(at), level(at - 1)}, {}, keyed_noise(kSeed, {}), {});
+    if (device.is_cuda()) torch::cuda::synchronize();
   };
 }
 
@@ -250,6 +263,11 @@ std::vector<double> measure_solver(const Model& model, const Registry& registry,
   return steps;
 }
 
+std::string kernels_on(torch::Device device) {
+  if (device.is_cpu()) return kernels::table().name;
+  return cuda_kernels() ? "cuda" : "LibTorch's";
+}
+
 int64_t peak_bytes() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
@@ -282,9 +300,11 @@ Json bench(const BenchRequest& request, const Registry& registry, const Log& log
   check_request(request);
   const Net net = net_named(request.net);
   const int64_t batch = request.batch > 0 ? request.batch : net.batch;
-  const std::string precision = resolve_precision(request.precision, torch::kCPU);
+  const torch::Device device = device_named(request.device);
+  const std::string precision = resolve_precision(request.precision, device);
   const Threads threads(request.threads);
   const Model model = model_of(net, registry);
+  model.network->to(device);
   const int64_t steps = request.steps > 0 ? request.steps : kSamplingSteps;
   if (log)
     log("measuring a " + request.kind + " step of " + net.name + ", batch " +
@@ -301,9 +321,10 @@ Json bench(const BenchRequest& request, const Registry& registry, const Log& log
                             .seconds = request.seconds},
                            solver);
   } else {
-    times = measure(request.kind == "train" ? training(model, net, registry, batch, precision)
-                                            : sampling(model, net, registry, batch, precision),
-                    request.seconds);
+    times =
+        measure(request.kind == "train" ? training(model, net, registry, batch, precision, device)
+                                        : sampling(model, net, registry, batch, precision, device),
+                request.seconds);
   }
   const double median = 1e3 * times[times.size() / 2];
   int64_t parameters = 0;
@@ -318,7 +339,8 @@ Json bench(const BenchRequest& request, const Registry& registry, const Log& log
                  {"milliseconds_per_step_worst", 1e3 * times.back()},
                  {"steps", times.size() * static_cast<size_t>(request.sampler.empty() ? 1 : steps)},
                  {"precision", precision},
-                 {"kernels", kernels::table().name},
+                 {"device", device.str()},
+                 {"kernels", kernels_on(device)},
                  {"threads", at::get_num_threads()},
                  {"peak_bytes", peak_bytes()}};
   record.update(solver);

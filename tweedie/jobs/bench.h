@@ -12,6 +12,7 @@ struct BenchRequest {
   std::string kind = "train";      // train or sample
   std::string net = "mnist-unet";  // one of bench_nets()
   int64_t batch = 0;               // 0: the network's usual one
+  std::string device = "cpu";      // or cuda, auto
   std::string precision = "auto";  // auto, fp32 or bf16
   int64_t threads = 0;             // 0: what LibTorch takes
   double seconds = 10;             // measured for at least so long, and at least 5 steps

@@ -7,13 +7,23 @@
 
 namespace tweedie {
 
+namespace {
+
+/// float32 is float32: cuDNN would round to 10 bits of fraction (TF32) where it may.
+torch::Device cuda_device() {
+  at::globalContext().setAllowTF32CuDNN(false);
+  return torch::kCUDA;
+}
+
+}  // namespace
+
 torch::Device device_named(const std::string& name) {
-  if (name == "auto") return at::hasCUDA() ? torch::kCUDA : torch::kCPU;
+  if (name == "auto") return at::hasCUDA() ? cuda_device() : torch::kCPU;
   if (name == "cpu") return torch::kCPU;
   check(name == "cuda", "--device: unknown device '", name, "'",
         suggestion(name, {"auto", "cpu", "cuda"}));
   check(at::hasCUDA(), "--device cuda: this LibTorch sees no CUDA device; use --device cpu");
-  return torch::kCUDA;
+  return cuda_device();
 }
 
 torch::Device device_of(const Network& network) {

@@ -23,6 +23,7 @@
 #include "tweedie/jobs/precision.h"
 #include "tweedie/jobs/run_folder.h"
 #include "tweedie/jobs/watch.h"
+#include "tweedie/model/captured.h"
 #include "tweedie/model/gradients_in_place.h"
 #include "tweedie/model/objective.h"
 #include "tweedie/tensor/random.h"
@@ -107,6 +108,7 @@ class Training {
           " cannot be drawn; set watch.samples_every=0");
     prepare_loss();
     model_.network->to(device_);
+    network_ = device_.is_cuda() ? captured_network(model_.network) : model_.network;
     optimiser_.emplace(*model_.network, config_.train);
   }
 
@@ -333,7 +335,7 @@ class Training {
 
   Tensor piece_loss(const Batch& piece, Levels levels, const Tensor& eps) {
     const PrecisionGuard guard(precision_, device_);
-    Network& network = *model_.network;
+    Network& network = *network_;
     if (model_.gamma) {
       std::vector<double> t;
       for (const Level& level : levels) t.push_back(level.t);
@@ -495,6 +497,7 @@ class Training {
   const TrainHooks& hooks_;
   FileLock lock_;  // of the run's folder
   torch::Device device_;
+  std::shared_ptr<Network> network_;  // the model's, as its passes in training are done
   std::string precision_;
   Dataset data_, held_out_;
   Model model_;

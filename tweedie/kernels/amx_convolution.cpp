@@ -155,6 +155,19 @@ int list_terms(const Convolution& c, const ConvPhase& phase, int64_t block, Term
   return c.input_count;
 }
 
+/// The weights that this thread needs after those of a block: of its next block, or, after its
+/// last, of the next convolution.
+const bf16* weights_after(const Convolution& c, const ConvPart& part, int64_t block,
+                          const Terms& first) {
+  const int64_t blocks = c.outputs / kChannelBlock;
+  const auto range_of = [&](int64_t b) { return ((b + 1) * c.ranges - 1) / blocks; };
+  const bool by_outputs = part.block_end - part.block_begin < blocks;
+  const int64_t range = by_outputs ? range_of(block) : 0, next = block + 1;
+  const bool last = next == blocks || (by_outputs && range_of(next) != range);
+  if (!last || c.then == nullptr) return first.weight + 2 * first.next_outputs;
+  return c.then + c.then_values * range / c.ranges;
+}
+
 /// All outputs of a part, of a few images that are packed.
 void phase_outputs(const Convolution& c, const ConvPhase& phase, const ConvPart& part,
                    const bf16* packed, int64_t first, int64_t images) {
@@ -169,7 +182,7 @@ void phase_outputs(const Convolution& c, const ConvPhase& phase, const ConvPart&
     Terms terms[3];
     const int count = list_terms(c, phase, block, terms);
     const Biases bias = biases(c, block * kChannelBlock);
-    Prefetcher ahead = {terms[0].weight + 2 * terms[0].next_outputs,
+    Prefetcher ahead = {weights_after(c, part, block, terms[0]),
                         static_cast<int>((32 + steps - 1) / steps)};
     for (int64_t m = 0; m < total; m += high) {
       const bf16* a[kTilesHigh];

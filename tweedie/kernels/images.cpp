@@ -50,6 +50,10 @@ int64_t packed_values(const Convolution& c) {
   return packed_blocks(c) * kChannelBlock * static_cast<int64_t>(c.plan->source.size());
 }
 
+int64_t weight_values(const Convolution& c) {
+  return c.outputs / kTileRows * weight_stride(c.inputs[0], *c.plan);
+}
+
 int64_t convolution_parts(const Convolution& c, int64_t threads) {
   const int64_t together = images_together(c), groups = (c.batch + together - 1) / together;
   if (c.batch < threads) return c.outputs / kChannelBlock;

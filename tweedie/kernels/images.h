@@ -79,6 +79,10 @@ struct Convolution {
   const bf16* residual = nullptr;  // [B][out_pixels][outputs] or null
   bf16* y;                         // [B][out_pixels][outputs]
   bf16* packed = nullptr;          // what pack_inputs wrote; null: every part packs for itself
+  // Hints, for what to bring near in time.
+  int64_t ranges = 1;          // of parts that one thread takes one after the other
+  const bf16* then = nullptr;  // weights that are read next, then_values of them
+  int64_t then_values = 0;
 };
 
 /// dweight [outputs][taps][channels of x]; dbias [outputs], overwritten, or null.
@@ -157,6 +161,9 @@ int64_t norm_block(int64_t channels, int64_t groups);
 /// Values of one image's packed inputs, and blocks of 32 channels of all of them.
 int64_t packed_values(const Convolution& convolution);
 int64_t packed_blocks(const Convolution& convolution);
+
+/// Values of the packed weights that the first input reads from.
+int64_t weight_values(const Convolution& convolution);
 
 /// Into how many parts to split a convolution for this many threads: by images where there are
 /// enough of them, else by outputs.  Then all read the same inputs: better packed once.

@@ -32,7 +32,9 @@ struct Network : torch::nn::Module {
 
   std::vector<std::string> zero_initialised;  // names of parameters that start at zero
 
-  bool capturable = false;  // forward() can be recorded as a CUDA graph: see captured() in cuda.h
+  // Whether forward() can be recorded as a CUDA graph, see captured() in cuda.h: when evaluated,
+  // and when trained.
+  bool capturable = false, trains_capturable = false;
 
   bool channels_last = false;  // kernels of convolutions are best kept as [K, h, w, C] in memory
 

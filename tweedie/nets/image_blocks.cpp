@@ -388,18 +388,16 @@ BatchNorm head_norm(const ImageHead& head, const Tensor& x, const Affine& norm) 
 Tensor head_forward(ImageHead& head, ConvPass pass, const Tensor& x, const Affine& norm,
                     const Affine& conv, HeadStates& s) {
   s.y = norm_forward(head_norm(head, x, norm), s.statistics);
-  const int64_t outputs = conv.weight.size(0);
-  const Tensor image =
-      convolve(ConvKind::same, pass, x.size(1), x.size(2), filled_channels(outputs),
-               {{s.y, &head.conv, {conv.weight}}}, {filled_bias(conv.bias)});
-  return planes_of(image, outputs);
+  return convolve(ConvKind::same, pass, x.size(1), x.size(2), filled_channels(conv.weight.size(0)),
+                  {{s.y, &head.conv, {conv.weight}}}, {filled_bias(conv.bias)});
 }
 
 struct HeadFunction : Function<HeadFunction> {
   static Tensor forward(AutogradContext* context, const ImageHeadPtr& head, const Tensor& x,
                         const Tensor& nw, const Tensor& nb, const Tensor& cw, const Tensor& cb) {
     HeadStates s;
-    Tensor y = head_forward(*head, forward_pass(cw), x, {nw, nb}, {cw, cb}, s);
+    Tensor y =
+        planes_of(head_forward(*head, forward_pass(cw), x, {nw, nb}, {cw, cb}, s), cw.size(0));
     context->save_for_backward({x, nw, nb, cw, s.statistics, s.y});
     keep(context, head);
     return y;
@@ -474,6 +472,11 @@ Tensor image_head(const ImageHeadPtr& head, const Tensor& x, const Affine& norm,
                   const Affine& conv) {
   if (wants_gradient({x, conv.weight}))
     return HeadFunction::apply(head, x, norm.weight, norm.bias, conv.weight, conv.bias);
+  return planes_of(image_head_image(head, x, norm, conv), conv.weight.size(0));
+}
+
+Tensor image_head_image(const ImageHeadPtr& head, const Tensor& x, const Affine& norm,
+                        const Affine& conv) {
   HeadStates states;
   return head_forward(*head, ConvPass::sampling, x, norm, conv, states);
 }

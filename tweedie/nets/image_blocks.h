@@ -79,5 +79,8 @@ using ImageHeadPtr = c10::intrusive_ptr<ImageHead>;
 /// Image -> conv(SiLU(norm(x))) as float32 [B, C, H, W].
 Tensor image_head(const ImageHeadPtr& head, const Tensor& x, const Affine& norm,
                   const Affine& conv);
+/// The same as an image, without gradients.
+Tensor image_head_image(const ImageHeadPtr& head, const Tensor& x, const Affine& norm,
+                        const Affine& conv);
 
 }  // namespace tweedie

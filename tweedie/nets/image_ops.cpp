@@ -5,6 +5,7 @@
 #include "tweedie/base/error.h"
 #include "tweedie/kernels/kernels.h"
 #include "tweedie/nets/float_images.h"
+#include "tweedie/nets/image_program.h"
 #include "tweedie/tensor/parallel.h"
 
 namespace tweedie {
@@ -25,7 +26,7 @@ float* floats(const Tensor& x) { return x.defined() ? x.data_ptr<float>() : null
 
 Tensor new_image(int64_t batch, int64_t height, int64_t width, int64_t channels,
                  at::ScalarType type = at::kBFloat16) {
-  return at::empty({batch, height, width, channels}, type);
+  return image_buffer({batch, height, width, channels}, type);
 }
 
 /// All weights [K, taps, C] float32, filled up, contiguous.
@@ -68,18 +69,13 @@ int64_t filled_channels(int64_t n) {
   return (n + kernels::kChannelBlock - 1) / kernels::kChannelBlock * kernels::kChannelBlock;
 }
 
-namespace {
-
-using WeightVersions = std::vector<std::pair<const void*, uint32_t>>;
-
 WeightVersions weight_versions(const std::vector<Tensor>& weights) {
   WeightVersions key;
+  key.reserve(weights.size());
   for (const Tensor& weight : weights)
     key.emplace_back(weight.data_ptr(), weight.is_inference() ? 0 : weight._version());
   return key;
 }
-
-}  // namespace
 
 void PackedWeight::Entry::renew(int64_t size, at::ScalarType type) {
   if (!values.defined() || values.use_count() > 1 || values.numel() != size)
@@ -137,8 +133,10 @@ kernels::ConvInput input_of(const ConvTerm& term, ConvPass pass, int64_t taps, T
 Tensor convolve(ConvKind kind, ConvPass pass, int64_t height, int64_t width, int64_t outputs,
                 const std::vector<ConvTerm>& terms, const std::vector<Tensor>& biases,
                 const Tensor& residual) {
-  if (is_float(terms[0].x))
+  if (is_float(terms[0].x)) {
+    spoil_program();
     return convolve_floats(kind, pass, height, width, outputs, terms, biases, residual);
+  }
   const bool backward = pass == ConvPass::backward;
   const kernels::ConvPlans& plans = conv_plans(kind, height, width);
   const int64_t batch = terms[0].x.size(0);
@@ -149,21 +147,33 @@ Tensor convolve(ConvKind kind, ConvPass pass, int64_t height, int64_t width, int
   c.batch = batch;
   c.outputs = outputs;
   std::vector<Tensor> packed;  // kept until it has been read
-  for (const ConvTerm& term : terms)
+  for (const ConvTerm& term : terms) {
     c.inputs[c.input_count++] =
         input_of(term, pass, term.centre ? 1 : c.plan->weight_taps, packed.emplace_back());
-  for (size_t i = 0; i < biases.size(); ++i) c.bias[i] = floats(biases[i]);
+    keep_for_program(packed.back());
+  }
+  for (size_t i = 0; i < biases.size(); ++i) {
+    c.bias[i] = floats(biases[i]);
+    keep_for_program(biases[i]);
+  }
   c.residual = data<bf16>(residual);
   c.y = data<bf16>(y);
   const int64_t parts = kernels::convolution_parts(c, at::get_num_threads());
   Tensor rows;
   if (parts > batch && table().pack_inputs) {
-    rows = at::empty({batch * kernels::packed_values(c)}, at::kBFloat16);
+    rows = image_buffer({batch * kernels::packed_values(c)}, at::kBFloat16);
     c.packed = data<bf16>(rows);
-    in_parallel(batch * kernels::packed_blocks(c),
-                [&](int64_t part) { table().pack_inputs(c, part); });
+    perform([c] {
+      in_parallel(c.batch * kernels::packed_blocks(c),
+                  [&](int64_t part) { table().pack_inputs(c, part); });
+    });
   }
-  in_parallel(parts, [&](int64_t part) { table().convolution(c, parts, part); });
+  c.ranges = std::min<int64_t>(at::get_num_threads(), parts);
+  const auto shared = std::make_shared<kernels::Convolution>(c);
+  if (ImageProgram* const program = ImageProgram::current()) program->follow(shared);
+  perform([shared, parts] {
+    in_parallel(parts, [&](int64_t part) { table().convolution(*shared, parts, part); });
+  });
   return y;
 }
 
@@ -252,38 +262,75 @@ kernels::NormCoefficients coefficients_of(const Tensor& all, int64_t i) {
   return {a, a + channels, a + 2 * channels, a + 3 * channels};
 }
 
+/// How a norm's work is cut up: examples, and blocks of channels of each.
+struct ChannelParts {
+  int64_t batch, block, blocks;
+};
+
+ChannelParts channel_parts(const BatchNorm& n) {
+  const int64_t channels = n.weight.size(0), block = kernels::norm_block(channels, n.groups);
+  return {n.x1.size(0), block, channels / block};
+}
+
 /// work(example, begin, end) on blocks of channels; as few blocks as keep the threads busy.
 template <class Work>
-void by_example_and_channels(const BatchNorm& n, const Work& work) {
-  const int64_t batch = n.x1.size(0), channels = n.weight.size(0),
-                block = kernels::norm_block(channels, n.groups), blocks = channels / block;
-  const int64_t cuts = std::clamp<int64_t>(4 * at::get_num_threads() / batch, 1, blocks);
-  in_parallel(batch * cuts, [&](int64_t part) {
+void by_example_and_channels(const ChannelParts& p, const Work& work) {
+  const int64_t cuts = std::clamp<int64_t>(4 * at::get_num_threads() / p.batch, 1, p.blocks);
+  in_parallel(p.batch * cuts, [&](int64_t part) {
     const int64_t cut = part % cuts;
-    work(part / cuts, blocks * cut / cuts * block, blocks * (cut + 1) / cuts * block);
+    work(part / cuts, p.blocks * cut / cuts * p.block, p.blocks * (cut + 1) / cuts * p.block);
+  });
+}
+
+}  // namespace
+
+namespace {
+
+void statistics_and_apply(const kernels::ImageNorm& norm, const kernels::NormCoefficients& with,
+                          bf16* y, int64_t begin, int64_t end) {
+  table().norm_statistics(norm, with, begin, end);
+  table().norm_apply(norm, with, y, begin, end);
+}
+
+void statistics_and_apply(const kernels::FloatNorm& norm, const kernels::NormCoefficients& with,
+                          float* y, int64_t begin, int64_t end) {
+  table().float_norm_statistics(norm, with, begin, end);
+  table().float_norm_apply(norm, with, y, begin, end);
+}
+
+template <class T>
+void perform_norm(const BatchNorm& n, const Tensor& coefficients, const Tensor& y) {
+  struct Example {
+    kernels::NormOf<T> norm;
+    kernels::NormCoefficients with;
+    T* y;
+  };
+  std::vector<Example> examples;
+  for (int64_t i = 0; i < y.size(0); ++i)
+    examples.push_back({example_of<T>(n, i), coefficients_of(coefficients, i),
+                        data<T>(y) + i * (y.numel() / y.size(0))});
+  for (const Tensor& x : {n.weight, n.bias}) keep_for_program(x);
+  const ChannelParts parts = channel_parts(n);
+  perform([examples = std::move(examples), parts] {
+    by_example_and_channels(parts, [&](int64_t i, int64_t begin, int64_t end) {
+      const Example& example = examples[static_cast<size_t>(i)];
+      statistics_and_apply(example.norm, example.with, example.y, begin, end);
+    });
   });
 }
 
 }  // namespace
 
 Tensor norm_forward(const BatchNorm& n, Tensor& coefficients) {
-  const int64_t channels = n.weight.size(0), pixels = n.x1.size(1) * n.x1.size(2);
-  coefficients = at::empty({n.x1.size(0), 4, channels}, at::kFloat);
+  const int64_t channels = n.weight.size(0);
+  coefficients = image_buffer({n.x1.size(0), 4, channels}, at::kFloat);
   const Tensor y =
       new_image(n.x1.size(0), n.x1.size(1), n.x1.size(2), channels, n.x1.scalar_type());
-  by_example_and_channels(n, [&](int64_t i, int64_t begin, int64_t end) {
-    const kernels::NormCoefficients with = coefficients_of(coefficients, i);
-    const int64_t offset = i * pixels * channels;
-    if (is_float(y)) {
-      const kernels::FloatNorm norm = example_of<float>(n, i);
-      table().float_norm_statistics(norm, with, begin, end);
-      table().float_norm_apply(norm, with, data<float>(y) + offset, begin, end);
-    } else {
-      const kernels::ImageNorm norm = example_of<bf16>(n, i);
-      table().norm_statistics(norm, with, begin, end);
-      table().norm_apply(norm, with, data<bf16>(y) + offset, begin, end);
-    }
-  });
+  if (is_float(y)) {
+    perform_norm<float>(n, coefficients, y);
+  } else {
+    perform_norm<bf16>(n, coefficients, y);
+  }
   return y;
 }
 
@@ -327,7 +374,7 @@ BatchNormGradient norm_backward(const BatchNorm& n, const Tensor& coefficients, 
                         at::empty({batch, channels}, at::kFloat),
                         at::empty({batch, channels}, at::kFloat),
                         n.time.defined() ? at::empty_like(n.time) : Tensor()};
-  by_example_and_channels(n, [&](int64_t i, int64_t begin, int64_t end) {
+  by_example_and_channels(channel_parts(n), [&](int64_t i, int64_t begin, int64_t end) {
     const kernels::NormCoefficients with = coefficients_of(coefficients, i);
     const int64_t offset = i * pixels * channels;
     if (is_float(dy))
@@ -356,8 +403,9 @@ Tensor attend(const Tensor& qkv, int64_t heads, const Tensor& log_sum) {
   if (is_float(qkv)) return attend_floats(qkv, heads, log_sum);
   const Tensor o = new_image(qkv.size(0), qkv.size(1), qkv.size(2), qkv.size(3) / 3);
   const kernels::Attention a = attention_of(qkv, heads, o, log_sum);
-  in_parallel(qkv.size(0) * heads,
-              [&](int64_t part) { table().attention(a, part / heads, part % heads); });
+  perform([a, parts = qkv.size(0) * heads] {
+    in_parallel(parts, [&](int64_t part) { table().attention(a, part / a.heads, part % a.heads); });
+  });
   return o;
 }
 
@@ -409,6 +457,7 @@ Tensor planes_of(const Tensor& image, int64_t channels) {
 }
 
 Tensor enlarged(const Tensor& image, int64_t height, int64_t width) {
+  spoil_program();
   if (is_float(image)) return enlarge_floats(image, height, width);
   return at::upsample_nearest2d(image.permute({0, 3, 1, 2}), {height, width})
       .permute({0, 2, 3, 1})
@@ -416,6 +465,7 @@ Tensor enlarged(const Tensor& image, int64_t height, int64_t width) {
 }
 
 Tensor joined(const Tensor& x1, const Tensor& x2) {
+  spoil_program();
   if (!is_float(x1)) return at::cat({x1, x2}, 3);
   return at::cat({x1.flatten(1), x2.flatten(1)}, 1)
       .view({x1.size(0), x1.size(1), x1.size(2), x1.size(3) + x2.size(3)});

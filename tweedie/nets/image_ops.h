@@ -28,6 +28,11 @@ int64_t filled_channels(int64_t n);
 
 inline bool is_float(const Tensor& image) { return image.scalar_type() == at::kFloat; }
 
+/// Where tensors are in memory and how often they were changed: the same values as long as it is
+/// the same.
+using WeightVersions = std::vector<std::pair<const void*, uint32_t>>;
+WeightVersions weight_versions(const std::vector<Tensor>& weights);
+
 /// Weights of a convolution as the kernels read them, packed again when they have changed: when
 /// they are elsewhere in memory or their version counter moved.
 class PackedWeight {
@@ -46,7 +51,7 @@ class PackedWeight {
 
  private:
   struct Entry {
-    std::vector<std::pair<const void*, uint32_t>> of;
+    WeightVersions of;
     int64_t layout = 0;  // of floats
     Tensor values;
     /// Room for `size` values.  A thread may still be reading the old ones, unless nobody else

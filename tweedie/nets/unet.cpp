@@ -1,12 +1,15 @@
 #include "tweedie/nets/unet.h"
 
+#include <mutex>
 #include <numeric>
 #include <optional>
 
+#include <c10/core/InferenceMode.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
 #include <torch/nn/modules/embedding.h>
 
 #include "tweedie/nets/embedding.h"
+#include "tweedie/nets/image_program.h"
 #include "tweedie/nets/norm.h"
 #include "tweedie/nets/unet_blocks.h"
 #include "tweedie/tensor/parallel.h"
@@ -190,6 +193,7 @@ class Unet : public Network {
     images_ = o.kernels != "reference" && fits_images();
     channels_last = images_;
     capturable = true;
+    trains_capturable = o.dropout == 0;  // its keys come from the CPU
   }
 
   Tensor forward(const Tensor& x, const Tensor& c_noise, const Condition& condition) override {
@@ -202,13 +206,27 @@ class Unet : public Network {
     Tensor time = time_embedding_(label.to(x.scalar_type()));
     if (class_embedding_)
       time = time + class_embedding_(class_rows(condition.label, options_.classes, x, "unet"));
-    Pass pass{images.has_value(), at::silu(time), seed, step, first, {}};
-    if (images && !at::GradMode::is_enabled()) pass.projected = projections(pass.time);
-
+    const Pass pass{images.has_value(), at::silu(time), seed, step, first, {}};
     const Tensor features = tweedie::fourier_features(x, options_.fourier_features);
-    Tensor h = images ? planes_to_image_conv(image_in_, *images, features, affine_of(conv_in_))
-                      : conv_in_(features);
+    if (images == at::kBFloat16 && !at::GradMode::is_enabled() && !is_training())
+      return evaluated(features, pass);
+    if (images) {
+      forget_evaluation();
+      const Tensor h = planes_to_image_conv(image_in_, *images, features, affine_of(conv_in_));
+      return image_head(image_out_, through_stages(h, pass), affine_of(conv_norm_out_),
+                        affine_of(conv_out_));
+    }
+    Tensor h = conv_in_(features);
     if (images_ && h.is_cuda()) h = h.contiguous(at::MemoryFormat::ChannelsLast);
+    return conv_out_(group_norm(through_stages(h, pass), options_.norm_num_groups,
+                                conv_norm_out_->weight, conv_norm_out_->bias, options_.norm_eps,
+                                true));
+  }
+
+ private:
+  /// What comes out of conv_in to what goes into the last norm.
+  Tensor through_stages(const Tensor& first, const Pass& pass) {
+    Tensor h = first;
     std::vector<Tensor> skips = {h};
     for (const Stage& stage : down_) {
       for (size_t j = 0; j < stage->resnets.size(); ++j) {
@@ -228,17 +246,66 @@ class Unet : public Network {
         skips.pop_back();
       }
       if (!stage->up) continue;
-      const int64_t rows = images ? 1 : 2;  // the dimension of the height
+      const int64_t rows = pass.images ? 1 : 2;  // the dimension of the height
       h = Upsample(stage->up)(h, skips.back().size(rows), skips.back().size(rows + 1), pass);
     }
-    if (images) return image_head(image_out_, h, affine_of(conv_norm_out_), affine_of(conv_out_));
-    return conv_out_(group_norm(h, options_.norm_num_groups, conv_norm_out_->weight,
-                                conv_norm_out_->bias, options_.norm_eps, true));
+    return h;
   }
 
- private:
-  /// Of all resnets together: one after the other they would leave the other threads idle.
-  std::vector<Tensor> projections(const Tensor& time) const {
+  /// An evaluation of bf16 images of one size by weights that stay, written down.
+  struct Evaluation {
+    std::vector<Tensor> weights;
+    WeightVersions versions;
+    Tensor input, output;           // images
+    std::vector<Tensor> projected;  // Pass::projected
+    ImageProgram program;
+  };
+
+  /// Without gradients; written down when a second one of a size comes.
+  Tensor evaluated(const Tensor& features, Pass pass) {
+    const c10::InferenceMode no(false);  // its tensors could not be written to outside it
+    const torch::NoGradGuard no_grad;
+    const Tensor image = image_of(features, at::kBFloat16);
+    const std::unique_lock<std::mutex> alone(evaluation_mutex_, std::try_to_lock);
+    if (alone && evaluation_ && evaluation_->input.sizes() == image.sizes() &&
+        weight_versions(evaluation_->weights) == evaluation_->versions) {
+      evaluation_->input.copy_(image);
+      project(pass.time, evaluation_->projected);
+      evaluation_->program.run();
+      return planes_of(evaluation_->output, conv_out_->weight.size(0));
+    }
+    const bool again = alone && last_size_ == image.sizes();
+    if (alone) {
+      evaluation_.reset();
+      last_size_ = image.sizes().vec();
+    }
+    const auto work = [&](const Tensor& input) {
+      return image_head_image(
+          image_out_, through_stages(image_conv(image_in_, input, affine_of(conv_in_)), pass),
+          affine_of(conv_norm_out_), affine_of(conv_out_));
+    };
+    project(pass.time, pass.projected);
+    if (!again) return planes_of(work(image), conv_out_->weight.size(0));
+    auto written = std::make_unique<Evaluation>();
+    written->weights = parameters();
+    written->versions = weight_versions(written->weights);
+    written->input = image.clone();
+    written->projected = pass.projected;
+    written->program.write([&] { written->output = work(written->input); });
+    const Tensor y = planes_of(written->output, conv_out_->weight.size(0));
+    if (written->program.complete()) evaluation_ = std::move(written);
+    return y;
+  }
+
+  /// In training its memory is better used otherwise.
+  void forget_evaluation() {
+    const std::unique_lock<std::mutex> alone(evaluation_mutex_, std::try_to_lock);
+    if (alone) evaluation_.reset();
+  }
+
+  /// What all resnets make of the time, together: one after the other they would leave the other
+  /// threads idle.
+  void project(const Tensor& time, std::vector<Tensor>& out) const {
     std::vector<Resnet> resnets;  // by number
     const auto add = [&](const Stage& stage) {
       resnets.insert(resnets.end(), stage->resnets.begin(), stage->resnets.end());
@@ -246,12 +313,13 @@ class Unet : public Network {
     for (const Stage& stage : down_) add(stage);
     add(middle_);
     for (const Stage& stage : up_) add(stage);
-    std::vector<Tensor> out(resnets.size());
+    out.resize(resnets.size());
+    for (Tensor& x : out)
+      if (!x.defined()) x = at::empty({0}, time.options());
     in_parallel(static_cast<int64_t>(resnets.size()), [&](int64_t i) {
       const torch::NoGradGuard no_grad;  // a thread's own
-      out[static_cast<size_t>(i)] = resnets[static_cast<size_t>(i)]->project(time);
+      resnets[static_cast<size_t>(i)]->project(time, out[static_cast<size_t>(i)]);
     });
-    return out;
   }
 
   static torch::nn::Conv2d conv3x3(int64_t in, int64_t out) {
@@ -301,6 +369,10 @@ class Unet : public Network {
   TimeEmbedding time_embedding_{nullptr};
   std::vector<Stage> down_, up_;
   Stage middle_;
+
+  std::mutex evaluation_mutex_;
+  std::unique_ptr<Evaluation> evaluation_;
+  std::vector<int64_t> last_size_;  // of the last evaluation's images
 };
 
 }  // namespace

@@ -109,8 +109,8 @@ Tensor ResnetImpl::forward_cuda(const Tensor& x, const Tensor& skip, const Tenso
 }
 
 Tensor ResnetImpl::forward(const Tensor& first, const Tensor& skip, const Pass& pass) {
-  const Tensor projected =
-      pass.projected.empty() ? project(pass.time) : pass.projected[static_cast<size_t>(number_)];
+  const Tensor projected = pass.projected.empty() ? time_emb_proj_(pass.time)
+                                                  : pass.projected[static_cast<size_t>(number_)];
   if (pass.images) return forward_image(first, skip, projected, pass);
   if (fits_cuda_norm(first, skip, norm1_->weight))
     return forward_cuda(first, skip, projected, pass);

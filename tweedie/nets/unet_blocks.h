@@ -42,8 +42,10 @@ struct ResnetImpl : torch::nn::Module {
   ResnetImpl(int64_t in, int64_t out, const BlockOptions& options, int64_t number);
   /// Of [x | skip] where there is a skip.
   Tensor forward(const Tensor& x, const Tensor& skip, const Pass& pass);
-  /// [B, out channels], or twice as many for scale and shift.
-  Tensor project(const Tensor& time) { return time_emb_proj_(time); }
+  /// time [B, time channels] to `out`, [B, out channels] or twice as many for scale and shift.
+  void project(const Tensor& time, Tensor& out) const {
+    at::addmm_out(out, time_emb_proj_->bias, time, time_emb_proj_->weight.t());
+  }
 
  private:
   Tensor forward_image(const Tensor& x, const Tensor& skip, const Tensor& time, const Pass& pass);

@@ -25,4 +25,9 @@ using CudaWork = std::function<at::Tensor(const std::vector<at::Tensor>& inputs)
 /// nothing from it and need no gradients.  In a build without CUDA, `work` itself.
 CudaWork captured(const CudaWork& work, const std::vector<at::Tensor>& inputs);
 
+/// The same with gradients, as two graphs: backward from a result adds to the gradients of
+/// `parameters`, which are defined and stay where they are in memory.  Inputs get none.
+CudaWork captured_with_gradients(const CudaWork& work, const std::vector<at::Tensor>& inputs,
+                                 const std::vector<at::Tensor>& parameters);
+
 }  // namespace tweedie

@@ -3,9 +3,14 @@
 //     packed   [C / 32][rows]  of 32 channels: any 16 rows in a row are a tile A
 //     weights  [K / 16][C / 32][taps]  tiles B of 32 channels x 16 outputs
 //
-// A block of the result is 64 rows x 16 outputs in four tiles C, one above the other: every tile B
-// is used four times.  Few rows, for which the weights come from memory, are worked off as 32 rows
-// x 32 outputs.
+// Every tile B is used four times, or twice where there are few rows and the weights, read from
+// memory, are what takes the time:
+//
+//               B                   B0   B1
+//         A0  [ 0 ]           A0  [ 0    1 ]
+//         A1  [ 1 ]           A1  [ 2    3 ]
+//         A2  [ 2 ]           32 rows x 32 outputs
+//         A3  [ 3 ]  64 rows x 16 outputs
 #include "tweedie/kernels/amx_tiles.h"
 #include "tweedie/kernels/conv_split.h"
 #include "tweedie/kernels/scratch.h"

@@ -4,9 +4,12 @@
 //     x, in pairs      [images][2][rows / 2]  rows of 16 channels x 2 positions: any 16 are a tile
 //     B
 //
-// A few images at a time, so that both stay in the second cache.  For 32 outputs and 16 channels of
-// two taps, four tiles C run over all pixels of these images and are then added to dweight.  Taps
-// of one column of the kernel follow one another: they read nearly the same rows of x.
+// A few images at a time, so that both stay in the second cache.  Four tiles C run over all pixels
+// of these images and are then added to dweight:
+//
+//                   16 channels: tap  next tap     taps of one column of the kernel follow one
+//     outputs  0-15               [  0      1  ]   another: they read nearly the same rows of x
+//     outputs 16-31               [  2      3  ]
 #include <algorithm>
 
 #include "tweedie/kernels/amx_tiles.h"

@@ -62,6 +62,12 @@ ConvPass forward_pass(const Tensor& weight) {
   return weight.requires_grad() ? ConvPass::training : ConvPass::sampling;
 }
 
+ConvTerm term_of(const NormedImage& image, PackedWeight& packed, std::vector<Tensor> weights) {
+  ConvTerm term{image.y, &packed, std::move(weights)};
+  term.work = image.work;
+  return term;
+}
+
 // --- A convolution alone
 
 Tensor conv_forward(ImageConv& conv, ConvPass pass, const Tensor& x, const Affine& w) {
@@ -155,11 +161,13 @@ std::vector<ConvTerm> shortcut_terms(ImageResnet& r, const ResnetInputs& in) {
 
 Tensor resnet_forward(ImageResnet& r, ConvPass pass, const ResnetInputs& in, ResnetStates& s) {
   const int64_t height = in.x1.size(1), width = in.x1.size(2), out = in.p.conv2.weight.size(0);
-  s.y1 = norm_forward(first_norm(r, in), s.statistics1);
-  s.h = convolve(ConvKind::same, pass, height, width, out, {{s.y1, &r.conv1, {in.p.conv1.weight}}},
-                 {in.p.conv1.bias});
-  s.y2 = norm_forward(second_norm(r, in, s.h), s.statistics2);
-  std::vector<ConvTerm> terms = {{s.y2, &r.conv2, {in.p.conv2.weight}}};
+  const NormedImage y1 = norm_forward(first_norm(r, in), s.statistics1);
+  s.y1 = y1.y;
+  s.h = convolve(ConvKind::same, pass, height, width, out,
+                 {term_of(y1, r.conv1, {in.p.conv1.weight})}, {in.p.conv1.bias});
+  const NormedImage y2 = norm_forward(second_norm(r, in, s.h), s.statistics2);
+  s.y2 = y2.y;
+  std::vector<ConvTerm> terms = {term_of(y2, r.conv2, {in.p.conv2.weight})};
   std::vector<Tensor> biases = {in.p.conv2.bias};
   const std::vector<ConvTerm> more = shortcut_terms(r, in);
   terms.insert(terms.end(), more.begin(), more.end());
@@ -292,9 +300,12 @@ BatchNorm attention_norm(const ImageAttention& a, const Tensor& x, const Affine&
 Tensor attention_forward(ImageAttention& a, ConvPass pass, const Tensor& x,
                          const AttentionParameters& p, bool keep_states, AttentionStates& s) {
   const int64_t height = x.size(1), width = x.size(2), channels = x.size(3);
-  s.y = p.norm.weight.defined() ? norm_forward(attention_norm(a, x, p.norm), s.statistics) : x;
+  const NormedImage y = p.norm.weight.defined()
+                            ? norm_forward(attention_norm(a, x, p.norm), s.statistics)
+                            : NormedImage{x, nullptr};
+  s.y = y.y;
   s.qkv = convolve(ConvKind::pointwise, pass, height, width, 3 * channels,
-                   {{s.y, &a.qkv, {p.q.weight, p.k.weight, p.v.weight}}},
+                   {term_of(y, a.qkv, {p.q.weight, p.k.weight, p.v.weight})},
                    {at::cat({p.q.bias.detach(), p.k.bias.detach(), p.v.bias.detach()})});
   if (keep_states) s.log_sum = at::empty({x.size(0), a.heads, height * width}, at::kFloat);
   s.o = attend(s.qkv, a.heads, s.log_sum);
@@ -387,9 +398,10 @@ BatchNorm head_norm(const ImageHead& head, const Tensor& x, const Affine& norm) 
 
 Tensor head_forward(ImageHead& head, ConvPass pass, const Tensor& x, const Affine& norm,
                     const Affine& conv, HeadStates& s) {
-  s.y = norm_forward(head_norm(head, x, norm), s.statistics);
+  const NormedImage y = norm_forward(head_norm(head, x, norm), s.statistics);
+  s.y = y.y;
   return convolve(ConvKind::same, pass, x.size(1), x.size(2), filled_channels(conv.weight.size(0)),
-                  {{s.y, &head.conv, {conv.weight}}}, {filled_bias(conv.bias)});
+                  {term_of(y, head.conv, {conv.weight})}, {filled_bias(conv.bias)});
 }
 
 struct HeadFunction : Function<HeadFunction> {

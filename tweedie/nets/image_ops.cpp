@@ -29,25 +29,6 @@ Tensor new_image(int64_t batch, int64_t height, int64_t width, int64_t channels,
   return image_buffer({batch, height, width, channels}, type);
 }
 
-/// All weights [K, taps, C] float32, filled up, contiguous.
-Tensor gathered(const std::vector<Tensor>& weights, int64_t copies, ConvKind kind) {
-  std::vector<Tensor> parts;
-  for (const Tensor& weight : weights) parts.push_back(by_taps(weight.detach()));
-  Tensor all = parts.size() == 1 ? parts[0] : at::cat(parts, 0);
-  if (copies > 1) all = all.repeat({1, 1, copies});
-  const int64_t outputs = filled_channels(all.size(0)), inputs = filled_channels(all.size(2));
-  if (outputs != all.size(0) || inputs != all.size(2))
-    all = at::constant_pad_nd(all, {0, inputs - all.size(2), 0, 0, 0, outputs - all.size(0)});
-  all = all.contiguous();
-  if (kind != ConvKind::doubled) return all;
-  const Tensor folded = at::empty({outputs, 16, inputs}, all.options());
-  in_parallel(outputs, [&](int64_t k) {
-    kernels::fold_doubled(1, inputs, floats(all) + k * 9 * inputs,
-                          floats(folded) + k * 16 * inputs);
-  });
-  return folded;
-}
-
 }  // namespace
 
 const kernels::ConvPlans& conv_plans(ConvKind kind, int64_t height, int64_t width) {
@@ -60,59 +41,151 @@ const kernels::ConvPlans& conv_plans(ConvKind kind, int64_t height, int64_t widt
   return plans.emplace(key, kernels::make_plans(kind, height, width)).first->second;
 }
 
-Tensor by_taps(const Tensor& weight) {
-  if (weight.dim() == 2) return weight.unsqueeze(1);
-  return weight.permute({0, 2, 3, 1}).flatten(1, 2);
+namespace {
+
+template <class T>
+kernels::NormOf<T> example_of(const BatchNorm& n, int64_t i) {
+  const int64_t pixels = n.x1.size(1) * n.x1.size(2), first = n.x1.size(3),
+                second = n.x2.defined() ? n.x2.size(3) : 0, channels = first + second;
+  kernels::NormOf<T> norm{};
+  norm.x[0] = data<T>(n.x1) + i * pixels * first;
+  if (second) norm.x[1] = data<T>(n.x2) + i * pixels * second;
+  norm.channels[0] = first;
+  norm.channels[1] = second;
+  norm.pixels = pixels;
+  norm.groups = n.groups;
+  norm.epsilon = static_cast<float>(n.epsilon);
+  norm.weight = floats(n.weight);
+  norm.bias = floats(n.bias);
+  if (n.time.defined()) {
+    const float* time = floats(n.time) + i * n.time.size(1);
+    if (n.time.size(1) == channels) {
+      norm.add = time;
+    } else {
+      norm.scale = time;
+      norm.shift = time + channels;
+    }
+  }
+  norm.silu = n.silu;
+  if (n.dropout > 0) norm.dropout = {n.keys[static_cast<size_t>(i)], static_cast<float>(n.dropout)};
+  return norm;
 }
 
-int64_t filled_channels(int64_t n) {
-  return (n + kernels::kChannelBlock - 1) / kernels::kChannelBlock * kernels::kChannelBlock;
+kernels::NormCoefficients coefficients_of(const Tensor& all, int64_t i) {
+  const int64_t channels = all.size(2);
+  float* a = floats(all) + i * 4 * channels;
+  return {a, a + channels, a + 2 * channels, a + 3 * channels};
 }
 
-WeightVersions weight_versions(const std::vector<Tensor>& weights) {
-  WeightVersions key;
-  key.reserve(weights.size());
-  for (const Tensor& weight : weights)
-    key.emplace_back(weight.data_ptr(), weight.is_inference() ? 0 : weight._version());
-  return key;
+}  // namespace
+
+/// How a norm's work is cut up: blocks of channels of each example, as few as keep the threads
+/// busy.
+struct ChannelParts {
+  int64_t batch, block, blocks, cuts;
+
+  struct Range {
+    int64_t example, begin, end;  // channels
+  };
+  int64_t count() const { return batch * cuts; }
+  Range range(int64_t part) const {
+    const int64_t cut = part % cuts;
+    return {part / cuts, blocks * cut / cuts * block, blocks * (cut + 1) / cuts * block};
+  }
+};
+
+/// Where a norm reads and writes one example.
+template <class T>
+struct NormExample {
+  kernels::NormOf<T> norm;
+  kernels::NormCoefficients with;
+  T* y;
+};
+
+namespace {
+
+ChannelParts channel_parts(const BatchNorm& n) {
+  const int64_t batch = n.x1.size(0), channels = n.weight.size(0),
+                block = kernels::norm_block(channels, n.groups), blocks = channels / block;
+  return {batch, block, blocks, std::clamp<int64_t>(4 * at::get_num_threads() / batch, 1, blocks)};
 }
 
-void PackedWeight::Entry::renew(int64_t size, at::ScalarType type) {
-  if (!values.defined() || values.use_count() > 1 || values.numel() != size)
-    values = at::empty({size}, type);
+template <class T>
+std::vector<NormExample<T>> examples_of(const BatchNorm& n, const Tensor& coefficients,
+                                        const Tensor& y) {
+  std::vector<NormExample<T>> examples;
+  for (int64_t i = 0; i < y.size(0); ++i)
+    examples.push_back({example_of<T>(n, i), coefficients_of(coefficients, i),
+                        data<T>(y) + i * (y.numel() / y.size(0))});
+  return examples;
 }
 
-Tensor PackedWeight::packed(const std::vector<Tensor>& weights, Entry& entry, bool backward) {
-  const WeightVersions key = weight_versions(weights);
-  const std::lock_guard<std::mutex> guard(mutex_);
-  if (entry.of == key) return entry.values;
-  const Tensor all = gathered(weights, copies_, kind_);
-  const int64_t outputs = all.size(0), taps = all.size(1), inputs = all.size(2);
-  entry.renew(all.numel(), at::kBFloat16);
-  const auto pack = backward ? table().pack_weight_backward : table().pack_weight;
-  const int64_t blocks = (backward ? inputs : outputs) / 16;
-  const float* from = floats(all);
-  bf16* to = data<bf16>(entry.values);
-  in_parallel(blocks, [&](int64_t b) { pack(from, outputs, taps, inputs, to, b, b + 1); });
-  entry.of = key;
-  return entry.values;
+}  // namespace
+
+class NormWork {
+ public:
+  NormWork(const BatchNorm& n, const Tensor& coefficients, const Tensor& y)
+      : parts(channel_parts(n)), examples_(examples_of<bf16>(n, coefficients, y)) {
+    for (const Tensor& x : {n.weight, n.bias}) keep_for_program(x);
+  }
+  void run(const ChannelParts::Range& r) const {
+    const NormExample<bf16>& e = examples_[static_cast<size_t>(r.example)];
+    table().norm_statistics(e.norm, e.with, r.begin, r.end);
+    table().norm_apply(e.norm, e.with, e.y, r.begin, r.end);
+  }
+  const ChannelParts parts;
+
+ private:
+  std::vector<NormExample<bf16>> examples_;
+};
+
+NormedImage norm_forward(const BatchNorm& n, Tensor& coefficients) {
+  coefficients = image_buffer({n.x1.size(0), 4, n.weight.size(0)}, at::kFloat);
+  const Tensor y =
+      new_image(n.x1.size(0), n.x1.size(1), n.x1.size(2), n.weight.size(0), n.x1.scalar_type());
+  if (!is_float(y)) return {y, std::make_shared<NormWork>(n, coefficients, y)};
+  spoil_program();
+  const ChannelParts parts = channel_parts(n);
+  const auto examples = examples_of<float>(n, coefficients, y);
+  in_parallel(parts.count(), [&](int64_t part) {
+    const ChannelParts::Range r = parts.range(part);
+    const NormExample<float>& e = examples[static_cast<size_t>(r.example)];
+    table().float_norm_statistics(e.norm, e.with, r.begin, r.end);
+    table().float_norm_apply(e.norm, e.with, e.y, r.begin, r.end);
+  });
+  return {y, nullptr};
 }
 
-Tensor PackedWeight::blocked(const std::vector<Tensor>& weights, const FloatConv& conv,
-                             int64_t first) {
-  const WeightVersions key = weight_versions(weights);
-  const FloatLayout layout = float_layout(conv);
-  const std::lock_guard<std::mutex> guard(mutex_);
-  Entry& entry = floats_[conv.pass == FloatPass::backward][first > 0];
-  if (entry.of == key && entry.layout == layout.number && entry.values.numel() == layout.size)
-    return entry.values;
-  const Tensor all = gathered(weights, copies_, ConvKind::same);
-  entry.renew(layout.size, at::kFloat);
-  tweedie::pack_weight(conv, {data<float>(all) + first, all.size(2)}, data<float>(entry.values));
-  entry.of = key;
-  entry.layout = layout.number;
-  return entry.values;
+namespace {
+
+void perform_norm(const std::shared_ptr<const NormWork>& work) {
+  perform([work] {
+    in_parallel(work->parts.count(), [&](int64_t part) { work->run(work->parts.range(part)); });
+  });
 }
+
+/// Packs all inputs; the first one's blocks of channels by who has just computed them, if `work`
+/// does.
+void perform_packing(const kernels::Convolution& c, const std::shared_ptr<const NormWork>& work) {
+  const int64_t blocks = kernels::packed_blocks(c),
+                first = work ? c.inputs[0].channels / kernels::kChannelBlock : 0,
+                others = blocks - first, norms = work ? work->parts.count() : 0;
+  perform([=] {
+    in_parallel(norms + c.batch * others, [&](int64_t part) {
+      if (part >= norms) {
+        const int64_t other = part - norms;
+        table().pack_inputs(c, other / others * blocks + first + other % others);
+        return;
+      }
+      const ChannelParts::Range r = work->parts.range(part);
+      work->run(r);
+      for (int64_t at = r.begin; at < r.end; at += kernels::kChannelBlock)
+        table().pack_inputs(c, r.example * blocks + at / kernels::kChannelBlock);
+    });
+  });
+}
+
+}  // namespace
 
 namespace {
 
@@ -163,10 +236,9 @@ Tensor convolve(ConvKind kind, ConvPass pass, int64_t height, int64_t width, int
   if (parts > batch && table().pack_inputs) {
     rows = image_buffer({batch * kernels::packed_values(c)}, at::kBFloat16);
     c.packed = data<bf16>(rows);
-    perform([c] {
-      in_parallel(c.batch * kernels::packed_blocks(c),
-                  [&](int64_t part) { table().pack_inputs(c, part); });
-    });
+    perform_packing(c, terms[0].work);
+  } else if (terms[0].work) {
+    perform_norm(terms[0].work);
   }
   c.ranges = std::min<int64_t>(at::get_num_threads(), parts);
   const auto shared = std::make_shared<kernels::Convolution>(c);
@@ -228,114 +300,6 @@ Tensor as_gradient_of(const Tensor& weight, const Tensor& gradient, int64_t copi
 
 namespace {
 
-template <class T>
-kernels::NormOf<T> example_of(const BatchNorm& n, int64_t i) {
-  const int64_t pixels = n.x1.size(1) * n.x1.size(2), first = n.x1.size(3),
-                second = n.x2.defined() ? n.x2.size(3) : 0, channels = first + second;
-  kernels::NormOf<T> norm{};
-  norm.x[0] = data<T>(n.x1) + i * pixels * first;
-  if (second) norm.x[1] = data<T>(n.x2) + i * pixels * second;
-  norm.channels[0] = first;
-  norm.channels[1] = second;
-  norm.pixels = pixels;
-  norm.groups = n.groups;
-  norm.epsilon = static_cast<float>(n.epsilon);
-  norm.weight = floats(n.weight);
-  norm.bias = floats(n.bias);
-  if (n.time.defined()) {
-    const float* time = floats(n.time) + i * n.time.size(1);
-    if (n.time.size(1) == channels) {
-      norm.add = time;
-    } else {
-      norm.scale = time;
-      norm.shift = time + channels;
-    }
-  }
-  norm.silu = n.silu;
-  if (n.dropout > 0) norm.dropout = {n.keys[static_cast<size_t>(i)], static_cast<float>(n.dropout)};
-  return norm;
-}
-
-kernels::NormCoefficients coefficients_of(const Tensor& all, int64_t i) {
-  const int64_t channels = all.size(2);
-  float* a = floats(all) + i * 4 * channels;
-  return {a, a + channels, a + 2 * channels, a + 3 * channels};
-}
-
-/// How a norm's work is cut up: examples, and blocks of channels of each.
-struct ChannelParts {
-  int64_t batch, block, blocks;
-};
-
-ChannelParts channel_parts(const BatchNorm& n) {
-  const int64_t channels = n.weight.size(0), block = kernels::norm_block(channels, n.groups);
-  return {n.x1.size(0), block, channels / block};
-}
-
-/// work(example, begin, end) on blocks of channels; as few blocks as keep the threads busy.
-template <class Work>
-void by_example_and_channels(const ChannelParts& p, const Work& work) {
-  const int64_t cuts = std::clamp<int64_t>(4 * at::get_num_threads() / p.batch, 1, p.blocks);
-  in_parallel(p.batch * cuts, [&](int64_t part) {
-    const int64_t cut = part % cuts;
-    work(part / cuts, p.blocks * cut / cuts * p.block, p.blocks * (cut + 1) / cuts * p.block);
-  });
-}
-
-}  // namespace
-
-namespace {
-
-void statistics_and_apply(const kernels::ImageNorm& norm, const kernels::NormCoefficients& with,
-                          bf16* y, int64_t begin, int64_t end) {
-  table().norm_statistics(norm, with, begin, end);
-  table().norm_apply(norm, with, y, begin, end);
-}
-
-void statistics_and_apply(const kernels::FloatNorm& norm, const kernels::NormCoefficients& with,
-                          float* y, int64_t begin, int64_t end) {
-  table().float_norm_statistics(norm, with, begin, end);
-  table().float_norm_apply(norm, with, y, begin, end);
-}
-
-template <class T>
-void perform_norm(const BatchNorm& n, const Tensor& coefficients, const Tensor& y) {
-  struct Example {
-    kernels::NormOf<T> norm;
-    kernels::NormCoefficients with;
-    T* y;
-  };
-  std::vector<Example> examples;
-  for (int64_t i = 0; i < y.size(0); ++i)
-    examples.push_back({example_of<T>(n, i), coefficients_of(coefficients, i),
-                        data<T>(y) + i * (y.numel() / y.size(0))});
-  for (const Tensor& x : {n.weight, n.bias}) keep_for_program(x);
-  const ChannelParts parts = channel_parts(n);
-  perform([examples = std::move(examples), parts] {
-    by_example_and_channels(parts, [&](int64_t i, int64_t begin, int64_t end) {
-      const Example& example = examples[static_cast<size_t>(i)];
-      statistics_and_apply(example.norm, example.with, example.y, begin, end);
-    });
-  });
-}
-
-}  // namespace
-
-Tensor norm_forward(const BatchNorm& n, Tensor& coefficients) {
-  const int64_t channels = n.weight.size(0);
-  coefficients = image_buffer({n.x1.size(0), 4, channels}, at::kFloat);
-  const Tensor y =
-      new_image(n.x1.size(0), n.x1.size(1), n.x1.size(2), channels, n.x1.scalar_type());
-  if (is_float(y)) {
-    perform_norm<float>(n, coefficients, y);
-  } else {
-    perform_norm<bf16>(n, coefficients, y);
-  }
-  return y;
-}
-
-namespace {
-
 /// Where the gradients of example i go.
 template <class T>
 kernels::NormGradientsOf<T> gradients_of(const BatchNorm& n, int64_t i,
@@ -374,7 +338,9 @@ BatchNormGradient norm_backward(const BatchNorm& n, const Tensor& coefficients, 
                         at::empty({batch, channels}, at::kFloat),
                         at::empty({batch, channels}, at::kFloat),
                         n.time.defined() ? at::empty_like(n.time) : Tensor()};
-  by_example_and_channels(channel_parts(n), [&](int64_t i, int64_t begin, int64_t end) {
+  const ChannelParts parts = channel_parts(n);
+  in_parallel(parts.count(), [&](int64_t part) {
+    const auto [i, begin, end] = parts.range(part);
     const kernels::NormCoefficients with = coefficients_of(coefficients, i);
     const int64_t offset = i * pixels * channels;
     if (is_float(dy))

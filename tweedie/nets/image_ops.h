@@ -10,11 +10,11 @@
 
 #include <torch/types.h>
 
-#include <mutex>
+#include <memory>
 #include <vector>
 
 #include "tweedie/kernels/images.h"
-#include "tweedie/nets/float_conv.h"
+#include "tweedie/nets/packed_weight.h"
 
 namespace tweedie {
 
@@ -23,48 +23,30 @@ using torch::Tensor;
 /// Plans are made once for each kind and size.
 const kernels::ConvPlans& conv_plans(kernels::ConvKind kind, int64_t height, int64_t width);
 
-/// n, or the next multiple of 32.
-int64_t filled_channels(int64_t n);
-
 inline bool is_float(const Tensor& image) { return image.scalar_type() == at::kFloat; }
 
-/// Where tensors are in memory and how often they were changed: the same values as long as it is
-/// the same.
-using WeightVersions = std::vector<std::pair<const void*, uint32_t>>;
-WeightVersions weight_versions(const std::vector<Tensor>& weights);
-
-/// Weights of a convolution as the kernels read them, packed again when they have changed: when
-/// they are elsewhere in memory or their version counter moved.
-class PackedWeight {
- public:
-  /// `weights` [K, C, h, w] or [K, C] each, one above the other along K; filled up with zeros to
-  /// multiples of 32.  `copies`: how often the inputs are repeated.
-  explicit PackedWeight(kernels::ConvKind kind, int64_t copies = 1)
-      : kind_(kind), copies_(copies) {}
-
-  Tensor forward(const std::vector<Tensor>& weights) { return packed(weights, forward_, false); }
-  Tensor backward(const std::vector<Tensor>& weights) { return packed(weights, backward_, true); }
-  /// As oneDNN reads the inputs from `first` on.
-  Tensor blocked(const std::vector<Tensor>& weights, const FloatConv& conv, int64_t first);
-  kernels::ConvKind kind() const { return kind_; }
-  int64_t copies() const { return copies_; }
-
- private:
-  struct Entry {
-    WeightVersions of;
-    int64_t layout = 0;  // of floats
-    Tensor values;
-    /// Room for `size` values.  A thread may still be reading the old ones, unless nobody else
-    /// holds them.
-    void renew(int64_t size, at::ScalarType type);
-  };
-  Tensor packed(const std::vector<Tensor>& weights, Entry& entry, bool backward);
-
-  kernels::ConvKind kind_;
-  int64_t copies_;
-  std::mutex mutex_;
-  Entry forward_, backward_, floats_[2][2];  // of floats: forward and backward, two inputs
+/// A norm of a batch; see kernels::ImageNorm.  x2, time: may be undefined.
+struct BatchNorm {
+  Tensor x1, x2;
+  Tensor weight, bias;  // float32 [C]
+  Tensor time;          // float32 [B, C], added before it; or [B, 2 C], scale and shift after it
+  int64_t groups;
+  double epsilon;
+  bool silu;
+  double dropout = 0;
+  std::vector<uint32_t> keys;  // of dropout, by example
 };
+
+class NormWork;
+
+/// An image that is a norm of others, computed by the convolution that reads it first: as a part of
+/// what packs it, where that is done.
+struct NormedImage {
+  Tensor y;
+  std::shared_ptr<const NormWork> work;  // null: y is there
+};
+/// `coefficients` becomes float32 [B, 4, C], for the gradient.
+NormedImage norm_forward(const BatchNorm& norm, Tensor& coefficients);
 
 enum class ConvPass {
   training,  // forward, with weights that will have changed the next time
@@ -80,6 +62,7 @@ struct ConvTerm {
   std::vector<Tensor> weights;
   int64_t first = 0;
   bool centre = false;
+  std::shared_ptr<const NormWork> work = {};  // which computes x; of the first term only
 };
 
 /// Image [B, out_height, out_width, outputs]: the terms' convolutions, biases (float32 [outputs])
@@ -94,25 +77,8 @@ Tensor convolve(kernels::ConvKind kind, ConvPass pass, int64_t height, int64_t w
 Tensor weight_gradient(kernels::ConvKind kind, const Tensor& x1, const Tensor& x2, const Tensor& dy,
                        const Tensor& dbias, const Tensor& home = {});
 
-/// [K, C, h, w] or [K, C] as [K, taps, C]; a view where it is kept channels last.
-Tensor by_taps(const Tensor& weight);
 /// A gradient [K, taps, C] as that of `weight` [k, c, h, w] or [k, c], k <= K and copies c <= C.
 Tensor as_gradient_of(const Tensor& weight, const Tensor& gradient, int64_t copies = 1);
-
-/// A norm of a batch; see kernels::ImageNorm.  x2, time: may be undefined.
-struct BatchNorm {
-  Tensor x1, x2;
-  Tensor weight, bias;  // float32 [C]
-  Tensor time;          // float32 [B, C], added before it; or [B, 2 C], scale and shift after it
-  int64_t groups;
-  double epsilon;
-  bool silu;
-  double dropout = 0;
-  std::vector<uint32_t> keys;  // of dropout, by example
-};
-
-/// `coefficients` becomes float32 [B, 4, C], for the gradient.
-Tensor norm_forward(const BatchNorm& norm, Tensor& coefficients);
 
 struct BatchNormGradient {
   Tensor dx1, dx2, dweight, dbias, dtime;

@@ -35,13 +35,16 @@ std::vector<at::Tensor> copies_of(const std::vector<at::Tensor>& inputs) {
   return copies;
 }
 
+/// A stream that sees what has been done so far.
+c10::cuda::CUDAStream fresh_stream(at::Device device) {
+  c10::cuda::getCurrentCUDAStream(device.index()).synchronize();
+  return c10::cuda::getStreamFromPool(/*isHighPriority=*/false, device.index());
+}
+
 /// While it lives, work goes to a stream of its own, as recording wants it.
 class SideStream {
  public:
-  explicit SideStream(at::Device device)
-      : stream_((c10::cuda::getCurrentCUDAStream(device.index()).synchronize(),  // sees the inputs
-                 c10::cuda::getStreamFromPool(/*isHighPriority=*/false, device.index()))),
-        guard_(stream_) {}
+  explicit SideStream(at::Device device) : stream_(fresh_stream(device)), guard_(stream_) {}
   void synchronize() const { stream_.synchronize(); }
 
  private:

@@ -39,6 +39,19 @@ Twins twins(const NetCase& c) {
   return out;
 }
 
+struct Inputs {
+  Tensor x, noise;
+};
+
+/// Four examples on the GPU, others in every call.
+Inputs inputs_of(const NetCase& c, uint64_t call) {
+  std::vector<int64_t> sizes = {4};
+  sizes.insert(sizes.end(), c.shape.begin(), c.shape.end());
+  return {
+      normal(sizes, call + 1).to(torch::kCUDA),
+      at::full({4}, static_cast<double>(call), at::TensorOptions(torch::kCUDA).dtype(at::kFloat))};
+}
+
 /// Output and all gradients one after the other, of a sum with fixed weights, on the CPU.
 std::vector<Tensor> step(Network& network, const std::vector<int64_t>& shape, int64_t batch,
                          torch::Device device, const std::string& precision) {
@@ -96,14 +109,10 @@ TEST_CASE("a captured network on a GPU gives what it gives uncaptured, call afte
       const auto captured = captured_network(nets.cuda);
       captured->eval();
       const PrecisionGuard guard(precision, torch::kCUDA);
-      std::vector<int64_t> sizes = {4};
-      sizes.insert(sizes.end(), c.shape.begin(), c.shape.end());
       for (uint64_t call = 0; call < 4; ++call) {
-        const Tensor x = normal(sizes, call + 1).to(torch::kCUDA),
-                     noise = at::full({4}, static_cast<double>(call),
-                                      at::TensorOptions(torch::kCUDA).dtype(at::kFloat));
-        const Tensor expected = nets.cuda->forward(x, noise, {}),
-                     y = captured->forward(x, noise, {});
+        const Inputs in = inputs_of(c, call);
+        const Tensor expected = nets.cuda->forward(in.x, in.noise, {}),
+                     y = captured->forward(in.x, in.noise, {});
         CHECK(relative_error(y.cpu(), expected.cpu()) < 1e-5);
       }
     }
@@ -118,15 +127,11 @@ TEST_CASE("a captured network in training gives the gradients that it gives unca
     nets.cuda->train();
     const auto captured = captured_network(nets.cuda);
     const PrecisionGuard guard("bf16", torch::kCUDA);
-    std::vector<int64_t> sizes = {4};
-    sizes.insert(sizes.end(), c.shape.begin(), c.shape.end());
     for (uint64_t call = 0; call < 4; ++call) {
-      const Tensor x = normal(sizes, call + 1).to(torch::kCUDA),
-                   noise = at::full({4}, static_cast<double>(call),
-                                    at::TensorOptions(torch::kCUDA).dtype(at::kFloat));
+      const Inputs in = inputs_of(c, call);
       const auto gradient = [&](Network& network) {
         for (const Tensor& parameter : nets.cuda->parameters()) parameter.grad().zero_();
-        const Tensor y = network.forward(x, noise, {});
+        const Tensor y = network.forward(in.x, in.noise, {});
         (y.to(torch::kFloat) * normal(y.sizes(), 9).to(torch::kCUDA)).sum().backward();
         std::vector<Tensor> flat;
         for (const Tensor& parameter : nets.cuda->parameters())

@@ -7,8 +7,8 @@
 //
 // in 16 cycles: B holds 32 rows of 16 columns, two rows interleaved.  A tile of either kind is kept
 // as 512 values in a row where it is packed.  There are eight tiles; their numbers are literals.
-// No kernel uses more than six.  While the core's other hyperthread is busy, as on most rented
-// machines, the last two leave the core no tile to load into beside those that are being
+// No kernel uses more than six.  While the core's other hyperthread is busy, as it may be on a
+// rented machine, the last two leave the core no tile to load into beside those that are being
 // multiplied: products and loads then wait for one another (dev/kernels/tiles_in_use.cpp).
 #pragma once
 

@@ -53,6 +53,15 @@ class SideStream {
   c10::cuda::CUDAStreamGuard guard_;
 };
 
+/// Starts a graph that reads `from` and writes `to`, on new inputs.
+at::Tensor replayed(at::cuda::CUDAGraph& graph, const std::vector<at::Tensor>& from,
+                    const std::vector<at::Tensor>& inputs, const at::Tensor& to) {
+  const c10::cuda::CUDAGuard on(to.device());
+  for (size_t i = 0; i < inputs.size(); ++i) from[i].copy_(inputs[i]);
+  graph.replay();
+  return to.clone();
+}
+
 class CapturedWork {
  public:
   CapturedWork(const CudaWork& work, const std::vector<at::Tensor>& inputs)
@@ -66,10 +75,7 @@ class CapturedWork {
   }
 
   at::Tensor replay(const std::vector<at::Tensor>& inputs) {
-    const c10::cuda::CUDAGuard on(output_.device());
-    for (size_t i = 0; i < inputs.size(); ++i) inputs_[i].copy_(inputs[i]);
-    graph_.replay();
-    return output_.clone();
+    return replayed(graph_, inputs_, inputs, output_);
   }
 
  private:
@@ -102,10 +108,7 @@ class CapturedGradients : public torch::CustomClassHolder {
   }
 
   at::Tensor forward(const std::vector<at::Tensor>& inputs) {
-    const c10::cuda::CUDAGuard on(output_.device());
-    for (size_t i = 0; i < inputs.size(); ++i) inputs_[i].copy_(inputs[i]);
-    forward_.replay();
-    return output_.clone();
+    return replayed(forward_, inputs_, inputs, output_);
   }
 
   void backward(const at::Tensor& dy) {

@@ -92,7 +92,8 @@ class Training {
         precision_(resolve_precision(config_.train.precision, device_)),
         data_(open_dataset(registry, config_.data.spec, "train")),
         held_out_(open_dataset(registry, config_.data.spec, "test")),
-        model_(build_model(config_, {data_.shape, data_.levels, data_.classes}, registry)),
+        model_(build_model(config_, {data_.shape, data_.levels, data_.classes, data_.columns},
+                           registry)),
         objective_(find_entry(registry.objectives, config_.train.objective, "objective")
                        .make(config_.train.objective_options)(model_.schedule)) {
     check(data_.size >= 1, config_.data.spec, ": has no examples to train on");

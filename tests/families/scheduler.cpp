@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include <doctest/doctest.h>
 
 #include "tests/refusal.h"
@@ -58,11 +60,39 @@ TEST_CASE(
 
 TEST_CASE("a chain of ours is written as a scheduler that reads back the same") {
   const std::vector<double> betas = {0.01, 0.02, 0.3};
-  const SchedulerReading back = read_scheduler(write_scheduler(betas, "v", "0.30.0"));
+  const SchedulerReading back =
+      read_scheduler(write_scheduler({{"name", "betas"}}, betas, "v", "0.30.0"));
   CHECK(back.schedule["betas"] == Json(betas));
   CHECK(back.parameterisation == "v");
   CHECK(back.sample["sampler"] == "ddim");
   CHECK(back.notes.empty());
-  CHECK(
-      says(refusal([&] { write_scheduler(betas, "score", "0.30.0"); }), "parameterisation=score"));
+  CHECK(says(refusal([&] { write_scheduler(Json::object(), betas, "score", "0.30.0"); }),
+             "parameterisation=score"));
+}
+
+TEST_CASE("a chain that diffusers has by name is written by its name") {
+  const Json written =
+      write_scheduler({{"name", "linear"}, {"steps", 3}}, {0.01, 0.015, 0.02}, "eps", "0.30.0");
+  CHECK(written["beta_schedule"] == "linear");
+  CHECK(written["trained_betas"].is_null());
+  const SchedulerReading back = read_scheduler(written);
+  CHECK(back.schedule["name"] == "linear");
+  CHECK(back.schedule["beta_end"] == 0.02);
+}
+
+TEST_CASE("betas for floats: alpha_bar in float32 is that of doubles") {
+  std::vector<double> wanted;  // -log SNR from -13.3 to 5
+  for (int k = 0; k <= 1000; ++k) wanted.push_back(1 / (1 + std::exp(-13.3 + 18.3 * k / 1000)));
+  double product = 1, off = 0;
+  size_t k = 0;
+  for (const double beta : betas_for_floats(wanted)) {
+    CHECK(beta > 0);
+    CHECK(static_cast<double>(static_cast<float>(beta)) == beta);
+    product *= 1 - beta;
+    const double single = static_cast<float>(product);
+    CHECK(std::abs((1 - single) / (1 - product) - 1) < 1e-3);
+    off = std::max(off, std::abs(std::log((1 - product) / (1 - wanted[k++]))));
+  }
+  CHECK(off < 0.2);  // of log-SNR, where sigma is below 0.002
+  CHECK(std::abs(product / wanted.back() - 1) < 1e-5);
 }

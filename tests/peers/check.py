@@ -30,7 +30,7 @@ class Peers:
             sys.exit(f"peers: tweedie {' '.join(map(str, arguments))}: {done.stderr}")
         return done.stdout
 
-    def trained(self, name, *settings):
+    def trained(self, name, recipe, *settings):
         """A few steps on random pictures: what is compared is arithmetic, not beauty."""
         data = self.folder / "pictures.npz"
         if not data.exists():
@@ -39,17 +39,17 @@ class Peers:
                         y=numpy.arange(64) % 3)
         run = self.folder / name
         small = ["network=unet", "channels=32", "multipliers=[1,2]", "layers_per_block=1", "attention=[4]",
-                 "norm_num_groups=8"]
-        options = [f"model.{setting}" for setting in small] + ["train.batch=8", "watch.held_out_every=0",
+                 "norm_num_groups=8", "zero_init=false"]
+        options = [f"model.{setting}" for setting in small] + ["train.batch=8", "data.flip=false", "watch.held_out_every=0",
                                                                "watch.samples_every=10", "watch.samples=4",
                                                                "watch.log_every=5", *settings]
-        self.tweedie("train", "--data", f"array:{data}?key=x&labels=y", "--out", run, "--steps", 20,
+        self.tweedie("train", "--data", f"array:{data}?key=x&labels=y", "--recipe", recipe, "--out", run, "--steps", 20,
                      *[word for option in options for word in ("--set", option)])
         return run
 
-    def same_samples(self, name, steps, *settings):
+    def same_samples(self, name, recipe, steps):
         """A run exported, loaded by diffusers and sampled there from the same noise."""
-        run, out = self.trained(name, *settings), self.folder / f"{name}-diffusers"
+        run, out = self.trained(name, recipe), self.folder / f"{name}-diffusers"
         self.tweedie("export", run, "--out", out)
         noise = numpy.random.default_rng(1).standard_normal((6, 3, 8, 8), dtype=numpy.float32)
         numpy.save(self.folder / "noise.npy", noise)
@@ -111,9 +111,9 @@ class Peers:
 
 def main(program, folder):
     peers = Peers(program, folder)
-    run, plain = peers.same_samples("chain", 50, "schedule.name=linear", "model.parameterisation=eps")
-    peers.same_samples("continuous", 91, "schedule.name=log-snr-linear", "model.parameterisation=v",
-                       "model.fourier_features=[6,7]", "data.conditional=true")
+    run, plain = peers.same_samples("chain", "ddpm", 50)
+    # Continuous, classes, v prediction, Fourier features; 91 divides the 1001 steps of its chain.
+    peers.same_samples("continuous", "fashion-mnist", 91)
     peers.same_bytes(plain)
     peers.from_diffusers()
     peers.dashboard(run)

@@ -1,6 +1,7 @@
 #include "tweedie/families/diffusers_scheduler.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 
 #include "tweedie/base/fields.h"
@@ -215,21 +216,40 @@ SchedulerReading read_scheduler(const Json& config) {
   return out;
 }
 
-Json write_scheduler(const std::vector<double>& betas, const std::string& prediction,
-                     const std::string& version) {
+std::vector<double> betas_for_floats(const std::vector<double>& alpha_bar) {
+  constexpr double kUnit = 1.0 / (1 << 24);  // what float32 tells apart below 1
+  std::vector<double> betas;
+  double product = 1;
+  for (const double target : alpha_bar) {
+    const double units = std::round((1 - target / product) / kUnit);
+    betas.push_back(std::clamp(units * kUnit, kUnit, 1 - kUnit));
+    product *= 1 - betas.back();
+  }
+  return betas;
+}
+
+Json write_scheduler(const Json& schedule, const std::vector<double>& betas,
+                     const std::string& prediction, const std::string& version) {
   const std::map<std::string, const char*> theirs = {
       {"eps", "epsilon"}, {"x0", "sample"}, {"v", "v_prediction"}};
   check(theirs.contains(prediction),
         "export: diffusers' chains have no counterpart of "
         "model.parameterisation=",
         prediction, "; it has eps, x0 and v");
+  const std::map<std::string, const char*> names = {{"linear", "linear"},
+                                                    {"scaled-linear", "scaled_linear"},
+                                                    {"cosine", "squaredcos_cap_v2"},
+                                                    {"sigmoid", "sigmoid"}};
+  const auto name = names.find(schedule.value("name", ""));
+  const bool by_name = name != names.end() && schedule.value("max_beta", 0.999) == 0.999 &&
+                       !schedule.value("zero_terminal_snr", false);
   return {{"_class_name", "DDIMScheduler"},
           {"_diffusers_version", version},
           {"num_train_timesteps", betas.size()},
           {"beta_start", betas.front()},
           {"beta_end", betas.back()},
-          {"beta_schedule", "linear"},
-          {"trained_betas", betas},
+          {"beta_schedule", by_name ? name->second : "linear"},
+          {"trained_betas", by_name ? Json() : Json(betas)},
           {"clip_sample", false},
           {"clip_sample_range", 1.0},
           {"set_alpha_to_one", true},

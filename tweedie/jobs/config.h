@@ -126,6 +126,16 @@ struct SampleConfig {
   }
 };
 
+/// Of an imported model: the files of its library that described it, to the letter.
+struct SourceConfig {
+  std::string network, scheduler;
+  template <class Visit>
+  void fields(Visit&& visit) {
+    visit("network", network, "its config.json");
+    visit("scheduler", scheduler, "its scheduler_config.json");
+  }
+};
+
 /// `model` and `schedule` hold a name and that plug-in's own options, which the registry's entry
 /// checks.
 struct RunConfig {
@@ -136,7 +146,7 @@ struct RunConfig {
   CheckpointConfig checkpoint;
   WatchConfig watch;
   SampleConfig sample;
-  Json source = Json::object();
+  SourceConfig source;
   template <class Visit>
   void fields(Visit&& visit) {
     visit("data", data, "");
@@ -146,7 +156,7 @@ struct RunConfig {
     visit("checkpoint", checkpoint, "");
     visit("watch", watch, "");
     visit("sample", sample, "");
-    visit("source", source, "of an imported model: the files of its library that described it");
+    visit("source", source, "");
   }
 };
 

@@ -50,24 +50,32 @@ int64_t count_of(const Tensors& tensors) {
   return count;
 }
 
-/// alpha_bar of the chain whose step k is told k, as the model's network is: betas from it.
-std::vector<double> chain_betas(const Schedule& schedule) {
-  std::vector<double> betas;
-  double before = 1;
-  const int64_t steps = schedule.steps > 0 ? schedule.steps : kChainSteps + 1;
+/// Of the chain whose step k is told k, as the model's network is.
+std::vector<double> alpha_bars(const Schedule& schedule) {
+  std::vector<double> out;
+  const bool chain = schedule.steps > 0;
+  const int64_t steps = chain ? schedule.steps : kChainSteps + 1;
   for (int64_t k = 0; k < steps; ++k) {
-    const double share = static_cast<double>(schedule.steps > 0 ? k + 1 : k) /
-                         static_cast<double>(schedule.steps > 0 ? steps : kChainSteps);
-    const Level level = schedule.at(
-        schedule.steps > 0 ? share : schedule.t_min + (schedule.t_max - schedule.t_min) * share);
+    const double share = static_cast<double>(k) / kChainSteps;
+    const Level level =
+        schedule.at(chain ? static_cast<double>(k + 1) / static_cast<double>(steps)
+                          : schedule.t_min + (schedule.t_max - schedule.t_min) * share);
     check(std::abs(level.alpha * level.alpha + level.sigma * level.sigma - 1) < 1e-9,
           "export: the schedule ", schedule.name,
           " does not keep the variance; diffusers' chains do. Train with another, such as linear, "
           "cosine or log-snr-linear");
-    const double alpha_bar = level.alpha * level.alpha;
-    betas.push_back(1 - alpha_bar / before);
-    before = alpha_bar;
+    out.push_back(level.alpha * level.alpha);
   }
+  return out;
+}
+
+/// Those of a chain as they are.
+std::vector<double> chain_betas(const Schedule& schedule) {
+  const std::vector<double> alpha_bar = alpha_bars(schedule);
+  if (schedule.steps == 0) return betas_for_floats(alpha_bar);
+  std::vector<double> betas;
+  for (size_t k = 0; k < alpha_bar.size(); ++k)
+    betas.push_back(1 - alpha_bar[k] / (k == 0 ? 1 : alpha_bar[k - 1]));
   return betas;
 }
 
@@ -137,7 +145,7 @@ void write_pipeline(const Model& model, const fs::path& folder, ExchangeReport& 
     network["_class_name"] = kFourierUnetClass;
     network["fourier_powers"] = powers;
   }
-  const Json scheduler = write_scheduler(chain_betas(model.schedule),
+  const Json scheduler = write_scheduler(model.config.schedule, chain_betas(model.schedule),
                                          model.config.model["parameterisation"], kDiffusersVersion);
   report.family = "diffusers UNet2DModel";
   const int64_t classes = read_family(network).classes;
@@ -147,15 +155,16 @@ void write_pipeline(const Model& model, const fs::path& folder, ExchangeReport& 
 
 /// An imported model as it came.
 void write_back(const Model& model, const fs::path& folder, ExchangeReport& report) {
-  const Json& network = model.config.source.at("network");
+  const Json network = parse_json(model.config.source.network);
   const Family family = read_family(network);
   report.family = family.name;
   TensorFile weights{give_weights(family, weights_of(model)),
                      metadata_of(model, family.classes, report)};
   for (const auto& [name, constant] : family.constants)
     weights.tensors[name] = constant().to(at::kFloat);
-  if (model.config.source.contains("scheduler"))
-    return write_folder(folder, network, model.config.source["scheduler"], weights, report);
+  if (!model.config.source.scheduler.empty())
+    return write_folder(folder, network, parse_json(model.config.source.scheduler), weights,
+                        report);
   const bool diffusers = network.value("_class_name", "") == "UNet2DModel";
   write_json_file(folder / "config.json", network);
   write_safetensors(
@@ -197,7 +206,7 @@ ExchangeReport export_model(const Model& model, const std::string& folder,
   check(!failure, building.string(), ": cannot be created: ", failure.message());
   ExchangeReport report;
   try {
-    if (model.config.source.contains("network"))
+    if (!model.config.source.network.empty())
       write_back(model, building, report);
     else
       write_pipeline(model, building, report);

@@ -77,14 +77,14 @@ Json config_of(const ForeignModel& source, const Json& settings) {
                  {"model", family.model},
                  {"schedule", family.schedule},
                  {"sample", family.sample},
-                 {"source", {{"network", source.network}}}};
+                 {"source", {{"network", source.network.dump()}}}};
   if (source.scheduler.is_object()) {
     const SchedulerReading scheduler = read_scheduler(source.scheduler);
     config["schedule"] = scheduler.schedule;
     config["sample"] = scheduler.sample;
     config["model"]["parameterisation"] = scheduler.parameterisation;
     if (config["model"]["variance"] != "learned") config["model"]["variance"] = scheduler.variance;
-    config["source"]["scheduler"] = source.scheduler;
+    config["source"]["scheduler"] = source.scheduler.dump();
   }
   config.merge_patch(settings);
   return config;

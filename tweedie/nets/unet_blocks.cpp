@@ -60,7 +60,8 @@ Tensor keyed_dropout(const Tensor& x, double rate, const Pass& pass, int64_t lay
 }  // namespace
 
 Tensor activated(const Tensor& x, const std::string& activation) {
-  if (activation == "mish") return at::mish(x);
+  if (activation == "mish")  // which LibTorch has no bf16 of on a CPU
+    return at::mish(x.scalar_type() == at::kBFloat16 ? x.to(at::kFloat) : x).to(x.scalar_type());
   if (activation == "gelu") return at::gelu(x);
   if (activation == "relu") return at::relu(x);
   return at::silu(x);

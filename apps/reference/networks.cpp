@@ -64,8 +64,7 @@ Run run_network(const Case& the_case, const Json& config, const std::string& wei
   return out;
 }
 
-void compare_gradients(const Case& the_case, Checker& checker, const Run& run,
-                       double extra_atol) {
+void compare_gradients(const Case& the_case, Checker& checker, const Run& run, double extra_atol) {
   const Tensors gradients = peer_gradients(run.peer);
   for (const auto& [name, expected] : the_case.tensors) {
     if (!name.starts_with("grad.")) continue;

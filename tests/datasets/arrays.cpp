@@ -107,6 +107,8 @@ TEST_CASE("CIFAR-10's binary files are read, and their names") {
   CHECK(batch.x.max().item<float>() == doctest::Approx(2.0 * 5 / 255 - 1));
   CHECK(make_cifar({{"path", folder / "."}, {"split", "test"}}).size == 1);
   put(folder / "data_batch_3.bin", "short");
-  CHECK(says(refusal([&] { make_cifar({{"path", folder / "."}}); }),
+  CHECK(says(refusal([&] {
+               make_cifar({{"path", folder / "."}});
+             }),
              "data_batch_3.bin: has 5 bytes; expected a multiple of 3073"));
 }

@@ -78,8 +78,7 @@ std::shared_ptr<Network> network_of(const Family& family, uint64_t seed) {
 /// The parameters themselves.
 Tensors weights_of(Network& network) {
   Tensors out;
-  for (const auto& parameter : network.named_parameters())
-    out[parameter.key()] = parameter.value();
+  for (const auto& parameter : network.named_parameters()) out[parameter.key()] = parameter.value();
   return out;
 }
 

@@ -110,6 +110,8 @@ TEST_CASE("an array in Fortran's order comes in C's, numbers of 16 bits without 
   const Scratch folder;
   // numpy.asfortranarray([[1, 2, 3], [4, 5, 6]], dtype=numpy.uint16)
   const std::string values("\1\0\4\0\2\0\5\0\3\0\xff\xff", 12);
-  put(folder / "a", npy_bytes("{'descr': '<u2', 'fortran_order': True, 'shape': (2, 3)}", 0) + values);
-  CHECK(at::equal(read_npy(folder / "a"), at::tensor({1, 2, 3, 4, 5, 65535}, at::kInt).view({2, 3})));
+  put(folder / "a",
+      npy_bytes("{'descr': '<u2', 'fortran_order': True, 'shape': (2, 3)}", 0) + values);
+  CHECK(
+      at::equal(read_npy(folder / "a"), at::tensor({1, 2, 3, 4, 5, 65535}, at::kInt).view({2, 3})));
 }

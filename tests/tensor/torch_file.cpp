@@ -151,5 +151,6 @@ TEST_CASE("what is no checkpoint says so") {
 
 TEST_CASE("random damage to a checkpoint gives tensors or an error") {
   const Scratch folder;
-  CHECK(damage(torch_example(), folder / "a.pt", 3000, [&] { read_torch_file(folder / "a.pt"); }) > 500);
+  CHECK(damage(torch_example(), folder / "a.pt", 3000, [&] { read_torch_file(folder / "a.pt"); }) >
+        500);
 }

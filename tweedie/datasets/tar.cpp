@@ -125,7 +125,8 @@ void read_tar_example(const Shards& contents, const TarEntry& entry, float* to) 
     to[i] = static_cast<float>(2.0 * from[i] / top - 1);
 }
 
-Batch batch_of_shards(const Shards& contents, at::ArrayRef<int64_t> indices, const std::string& name) {
+Batch batch_of_shards(const Shards& contents, at::ArrayRef<int64_t> indices,
+                      const std::string& name) {
   std::vector<int64_t> sizes = {static_cast<int64_t>(indices.size()), contents.size[0],
                                 contents.size[1], contents.size[2]};
   Batch batch{at::empty(sizes), {}};

@@ -57,10 +57,10 @@ const std::map<std::string, std::string> kEdmResnet = {
     {"norm1", "norm0"}, {"conv1", "conv0"}, {"time_emb_proj", "affine"},
     {"norm2", "norm1"}, {"conv2", "conv1"}, {"conv_shortcut", "skip"}};
 const std::map<std::string, std::string> kEdmAttention = {{"group_norm", "norm2"},
-                                                       {"to_q", "qkv"},
-                                                       {"to_k", "qkv"},
-                                                       {"to_v", "qkv"},
-                                                       {"to_out.0", "proj"}};
+                                                          {"to_q", "qkv"},
+                                                          {"to_k", "qkv"},
+                                                          {"to_v", "qkv"},
+                                                          {"to_out.0", "proj"}};
 
 /// The defaults of the network's class, where the configuration leaves them.
 EdmConfig complete(EdmConfig c) {
@@ -112,10 +112,10 @@ WeightPlace place_in_edm(const EdmLayout& layout, const OurName& n, const std::s
   if (n.kind == "attentions") {
     // On the way up SongUNet has attention after the last block alone.
     const bool once = layout.song && !down && !middle;
-    return {
-        block(once ? layout.blocks : n.number) + renamed(kEdmAttention, n.layer, ours) + "." + n.what,
-        qkv_part(n.layer), QkvOrder::heads_width_three, layout.heads[static_cast<size_t>(stage)],
-        2};
+    return {block(once ? layout.blocks : n.number) + renamed(kEdmAttention, n.layer, ours) + "." +
+                n.what,
+            qkv_part(n.layer), QkvOrder::heads_width_three,
+            layout.heads[static_cast<size_t>(stage)], 2};
   }
   if (n.kind == "skip_norm") return {side + layout.size(stage) + "_aux_norm." + n.what};
   if (n.kind == "skip_conv")
@@ -123,8 +123,8 @@ WeightPlace place_in_edm(const EdmLayout& layout, const OurName& n, const std::s
             (down ? layout.size(next) + (layout.encoder == "skip" ? "_aux_skip." : "_aux_residual.")
                   : layout.size(stage) + "_aux_conv.") +
             n.what};
-  return {side + layout.size(next) + (down ? "_down." : "_up.") + renamed(kEdmResnet, n.layer, ours) +
-          "." + n.what};
+  return {side + layout.size(next) + (down ? "_down." : "_up.") +
+          renamed(kEdmResnet, n.layer, ours) + "." + n.what};
 }
 
 WeightPlace place_outside(const EdmLayout& layout, const OurName& n, const std::string& ours) {
@@ -240,8 +240,9 @@ void add_constants(const EdmConfig& c, const EdmLayout& layout, Family& out) {
 Family edm_network(const Json& config) {
   const EdmConfig c = complete(from_json<EdmConfig>(config, "config.json"));
   const bool song = c.model_type == "SongUNet";
-  EdmLayout layout{song, c.img_resolution, static_cast<int64_t>(c.channel_mult.size()), c.num_blocks,
-                {},   c.encoder_type};
+  EdmLayout layout{
+      song, c.img_resolution, static_cast<int64_t>(c.channel_mult.size()), c.num_blocks,
+      {},   c.encoder_type};
   std::vector<int64_t> attention;
   for (int64_t i = 0; i < layout.stages; ++i) {
     const int64_t height = c.img_resolution >> i;

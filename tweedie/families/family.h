@@ -52,8 +52,8 @@ Family read_family(const Json& config);
 
 using Tensors = std::map<std::string, at::Tensor>;
 
-/// Makes a file's tensors the values of `ours`, parameters by their names; without gradients.  Throws Error listing what
-/// is missing, what is left over and what has another shape.
+/// Makes a file's tensors the values of `ours`, parameters by their names; without gradients.
+/// Throws Error listing what is missing, what is left over and what has another shape.
 void take_weights(const Family& family, const Tensors& theirs, const Tensors& ours);
 
 /// Our tensors (weights, or their gradients) as the other library names and arranges them, without

@@ -54,10 +54,10 @@ const std::map<std::string, std::string> kGuidedResnet = {
     {"norm1", "in_layers.0"},  {"conv1", "in_layers.2"},  {"time_emb_proj", "emb_layers.1"},
     {"norm2", "out_layers.0"}, {"conv2", "out_layers.3"}, {"conv_shortcut", "skip_connection"}};
 const std::map<std::string, std::string> kGuidedAttention = {{"group_norm", "norm"},
-                                                       {"to_q", "qkv"},
-                                                       {"to_k", "qkv"},
-                                                       {"to_v", "qkv"},
-                                                       {"to_out.0", "proj_out"}};
+                                                             {"to_q", "qkv"},
+                                                             {"to_k", "qkv"},
+                                                             {"to_v", "qkv"},
+                                                             {"to_out.0", "proj_out"}};
 const std::map<std::string, std::string> kOutside = {{"time_embedding.linear_1", "time_embed.0"},
                                                      {"time_embedding.linear_2", "time_embed.2"},
                                                      {"class_embedding", "label_emb"},

@@ -107,6 +107,16 @@ Json describe_image(const std::string& path) {
   return out;
 }
 
+/// A value in a line; of long lists the beginning and how many there are.
+std::string in_a_line(const Json& value) {
+  constexpr size_t kMost = 16;
+  if (value.is_string()) return value.get<std::string>();
+  if (!value.is_array() || value.size() <= kMost) return value.dump();
+  std::string out = "[";
+  for (size_t i = 0; i < 4; ++i) out += value[i].dump() + ",";
+  return out + "... " + std::to_string(value.size()) + " in all]";
+}
+
 void append_lines(std::ostringstream& out, const Json& value, const std::string& indent) {
   constexpr size_t kMost = 24;
   size_t shown = 0;
@@ -121,8 +131,7 @@ void append_lines(std::ostringstream& out, const Json& value, const std::string&
       out << indent << name << "\n";
       append_lines(out, item, indent + "  ");
     } else {
-      out << indent << name << " " << (item.is_string() ? item.get<std::string>() : item.dump())
-          << "\n";
+      out << indent << name << " " << in_a_line(item) << "\n";
     }
   }
 }

@@ -55,8 +55,10 @@ std::string table_text(const Tensor& samples, const Json& given) {
   const Tensor x = samples.to(at::kCPU, at::kFloat).contiguous();
   for (int64_t i = 0; i < x.size(0); ++i) {
     int64_t at = 0;
-    for (const Json& column : columns)
-      out += value_text(x.data_ptr<float>() + i * width, column, &at) + (at < width ? "," : "\n");
+    for (const Json& column : columns) {
+      out += value_text(x.data_ptr<float>() + i * width, column, &at);
+      out += at < width ? "," : "\n";
+    }
   }
   return out;
 }

@@ -80,8 +80,8 @@ std::vector<int64_t> open_png(Reader& reader, std::FILE* file, const std::string
   // Deflate shrinks at most 1032 times: a tiny file that claims to be huge is not believed.
   const int64_t held = size_of(file);
   const auto bytes = static_cast<int64_t>(png_get_rowbytes(reader.png, reader.info)) * height;
-  check(bytes / 8 / 1032 <= held, path, ": claims ",
-        width, " x ", height, " pixels, but has only ", held, " bytes");
+  check(bytes / 8 / 1032 <= held, path, ": claims ", width, " x ", height, " pixels, but has only ",
+        held, " bytes");
   return {png_get_channels(reader.png, reader.info), height, width,
           png_get_bit_depth(reader.png, reader.info) == 16 ? 65536 : 256};
 }

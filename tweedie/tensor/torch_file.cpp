@@ -3,6 +3,7 @@
 #include <map>
 
 #include "tweedie/base/error.h"
+#include "tweedie/base/json.h"
 #include "tweedie/base/mapped_file.h"
 #include "tweedie/tensor/pickle.h"
 #include "tweedie/tensor/zip.h"

@@ -12,10 +12,12 @@ BELOW = {
     "metrics": ["base", "tensor"],
     "model": ["base", "process", "tensor"],
     "nets": ["base", "process", "kernels", "tensor", "model"],
+    "families": ["base", "process", "tensor", "nets"],
     "samplers": ["base", "process", "tensor", "model"],
     "datasets": ["base", "tensor", "model"],
     "registry": ["base", "process", "tensor", "model", "nets", "samplers", "datasets"],
-    "jobs": ["base", "process", "kernels", "tensor", "metrics", "model", "registry"],
+    "jobs": ["base", "process", "kernels", "tensor", "metrics", "model", "families", "registry"],
+    "c_api": ["c_api.h", "base", "jobs", "registry"],
     "cli": ["base", "process", "tensor", "model", "registry", "jobs"],
 }
 # Parts of plug-in layers that are no plug-ins: what every dataset and network shares.

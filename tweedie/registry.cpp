@@ -6,6 +6,7 @@
 #include "tweedie/datasets/datasets.h"
 #include "tweedie/datasets/spec.h"
 #include "tweedie/datasets/split.h"
+#include "tweedie/nets/dit.h"
 #include "tweedie/nets/mlp.h"
 #include "tweedie/nets/unet.h"
 #include "tweedie/samplers/ddim.h"
@@ -30,6 +31,11 @@ std::map<std::string, Entry<T>> entries(const std::vector<Named<T>>& rows) {
   return out;
 }
 
+template <class Options>
+constexpr bool kClips = requires(Options o) {
+  o.clip;
+};
+
 /// One of the names of a sampler: `defaults` are what a user's options change.
 template <class Options>
 SamplerEntry sampler_entry(const std::string& name, std::string summary, Sampler (*make)(Options),
@@ -41,10 +47,9 @@ SamplerEntry sampler_entry(const std::string& name, std::string summary, Sampler
              return make(options);
            },
            fields_help("    ", defaults)},
-          std::move(facts), requires {defaults.clip;
+          std::move(facts),
+          kClips<Options>};
 }
-};  // namespace
-}  // namespace tweedie
 
 std::map<std::string, SamplerEntry> named_samplers() {
   std::map<std::string, SamplerEntry> all;
@@ -187,7 +192,17 @@ Registry builtin() {
   registry.networks["unet"] = {
       "U-Net for images of any C, H, W, laid out as diffusers' UNet2DModel", make_unet,
       unet_options_help()};
+  registry.networks["dit"] = {"transformer on squares of pixels (DiT, adaLN-Zero)", make_dit,
+                              dit_options_help()};
   registry.networks["mlp"] = {"residual MLP for vectors", make_mlp, mlp_options_help()};
+  registry.datasets["array"] = {"array:FILE, arrays of NumPy (.npy, .npz): images, vectors, series",
+                                make_array, array_options_help()};
+  registry.datasets["cifar"] = {"cifar:FOLDER, CIFAR-10 or CIFAR-100 in the binary version",
+                                make_cifar, cifar_options_help()};
+  registry.datasets["table"] = {"table:FILE.csv, numeric and categorical columns", make_table,
+                                table_options_help()};
+  registry.datasets["tar"] = {"tar:FILE, PNG and JPEG files in tar shards (WebDataset)", make_tar,
+                              tar_options_help()};
   registry.datasets["fashion-mnist"] = {
       "70,000 gray 28x28 pictures of clothes (Debian's dataset-fashion-mnist)", make_fashion_mnist,
       fashion_mnist_options_help()};
@@ -201,10 +216,12 @@ Registry builtin() {
   return registry;
 }
 
-Dataset open_dataset(const Registry& registry, const std::string& spec, const std::string& split) {
+Dataset open_dataset(const Registry& registry, const std::string& spec, const std::string& split,
+                     const Json& columns) {
   split_named(split, spec);
   DataSpec parsed = parse_data_spec(spec);
   parsed.options["split"] = split;
+  if (!columns.empty() && parsed.name == "table") parsed.options["coding"] = columns;
   return find_entry(registry.datasets, parsed.name, "dataset").make(parsed.options);
 }
 

@@ -67,8 +67,9 @@ struct Registry {
 Registry builtin();
 
 /// Opens a data spec (see datasets/spec.h) as the registry's datasets know it; `split` is "train"
-/// or "test".
-Dataset open_dataset(const Registry& registry, const std::string& spec, const std::string& split);
+/// or "test".  `columns`: of a model that is to see a table (Dataset::columns); empty otherwise.
+Dataset open_dataset(const Registry& registry, const std::string& spec, const std::string& split,
+                     const Json& columns = Json::array());
 
 /// The entry called `name`; throws Error naming the nearest if there is none.  `kind` is what it
 /// is, for the message.

@@ -8,15 +8,6 @@
 namespace tweedie::reference {
 namespace {
 
-/// DiT's get_2d_sincos_pos_embed: the column's embedding, then the row's, sines first.
-Tensor grid_embedding(int64_t channels, int64_t grid) {
-  const Tensor places = at::arange(grid, at::kDouble);
-  const PositionalOptions half{.channels = channels / 2, .cosine_first = false};
-  const Tensor columns = positional_features(places.repeat({grid}), half),
-               rows = positional_features(places.repeat_interleave(grid), half);
-  return at::cat({columns, rows}, 1);
-}
-
 /// The options that a tensor's name stands for.
 PositionalOptions options_of(const std::string& name, int64_t channels) {
   int dim = 0, flip = 0, shift = 0;
@@ -34,7 +25,7 @@ void run_embeddings(const Case& the_case, Checker& checker) {
     if (name == "t" || name.ends_with("_native_f32")) continue;
     int channels = 0, grid = 0;
     if (std::sscanf(name.c_str(), "dit.pos_embed.dim%d.grid%d", &channels, &grid) == 2)
-      checker.compare(name, grid_embedding(channels, grid));
+      checker.compare(name, grid_features(channels, grid, grid));
     else
       checker.compare(name, positional_features(t, options_of(name, expected.size(1))));
   }

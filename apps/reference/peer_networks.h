@@ -1,4 +1,4 @@
-// How the networks and pipelines of diffusers that we have are checked.
+// How the networks of other libraries, and pipelines made of them, are checked.
 #pragma once
 
 #include "groups.h"
@@ -6,7 +6,7 @@
 
 namespace tweedie::reference {
 
-Plan plan_diffusers_unet(const Json& row);      // UNet2DModel
+Plan plan_network(const Json& row);             // one evaluation, and its gradients
 Plan plan_diffusers_pipeline(const Json& row);  // DDPMPipeline and DDIMPipeline
 Plan plan_embeddings(const Json& row);          // timestep embeddings of several peers
 

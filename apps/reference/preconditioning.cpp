@@ -12,16 +12,8 @@ namespace {
 /// The peer's coordinates: alpha = 1.
 Level exploding_level(double sigma) { return {sigma, 1, sigma, 0, 1}; }
 
-/// eps prediction of a network of the VP SDE, told 999 t: our level has an alpha, theirs has not.
-Scaling vp_scaling(double sigma) {
-  const Schedule vp = vp_linear(0.1, 20, 1e-9);
-  const Level level = vp.at(time_of_log_snr(vp, -2 * std::log(sigma)));
-  const Scaling ours = eps_prediction([](const Level& l) { return 999 * l.t; })(level);
-  return {ours.c_skip * level.alpha, ours.c_out, ours.c_in * level.alpha, ours.c_noise};
-}
-
 Scaling scaling_of(const std::string& name, const Json& config, double sigma) {
-  if (name == "VPPrecond") return vp_scaling(sigma);
+  if (name == "VPPrecond") return vp_prediction()(exploding_level(sigma));
   if (name == "VEPrecond") return ve_prediction()(exploding_level(sigma));
   if (name == "iDDPMPrecond") return iddpm_prediction(1000)(exploding_level(sigma));
   check(name.starts_with("EDMPrecond"), "edm: preconditioning '", name, "' is unknown");

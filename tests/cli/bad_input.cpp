@@ -234,7 +234,7 @@ TEST_CASE("files that are not what they should be are refused") {
            {"a folder as recipe", recipe(given.path()), "neither a file nor a recipe"},
            {"an empty model", sample(empty), "at least 8"},
            {"a text as model", sample(text), "truncated"},
-           {"tensors of something else", sample(model), "has no checksums"},
+           {"tensors of something else", sample(model), "is a file of weights alone"},
            {"a text to describe", {"describe", text}, "text"}})
     check_refused(wrong);
 }

@@ -27,4 +27,18 @@ for file in network.npy ring.npy sde.npy chain.npy; do
   [ "$(head -c 6 $file | tail -c 5)" = NUMPY ] || { echo "$file: expected a NumPy file of samples" >&2; exit 1; }
 done
 prefix/bin/tweedie describe ring >/dev/null
+
+# The C API, from C and from Python: the same samples and the same numbers.
+library=$(find prefix -name libtweedie.so)
+exported=$(nm -D --defined-only "$library" | awk '{print $3}' | grep -v '^tweedie_' || true)
+[ -z "$exported" ] || { echo "$library exports more than its API: $exported" >&2; exit 1; }
+"${CC:-cc}" -std=c99 -Wall -Wextra -pedantic -Werror -Iprefix/include "$source/examples/c/score.c" "$library" -o score
+LD_LIBRARY_PATH=$(dirname "$library")
+export LD_LIBRARY_PATH
+./score ring >c.txt
+python3 "$source/examples/c/score.py" "$library" ring >python.txt
+cmp c.txt python.txt
+[ "$(wc -l <c.txt)" -eq 4 ] || { echo "score: expected 4 lines" >&2; exit 1; }
+! ./score nowhere 2>error.txt || { echo "score: loaded a model that is not there" >&2; exit 1; }
+grep -q 'score: nowhere: ' error.txt
 echo "installed package: examples built and run"

@@ -11,6 +11,10 @@ seed=${SEED:-$$}
 RANDOM=$seed
 fail() { echo "seed $seed: $*" >&2; exit 1; }
 
+started=$(date +%s%N)
+"$tweedie" train --out "$scratch/start" --steps 1 "$@" 2>"$scratch/start.log" >"$scratch/out" || { cat "$scratch/start.log" >&2; fail "a run of one step"; }
+begins=$((($(date +%s%N) - started) / 1000000))  # milliseconds until there is a step, on this machine now
+
 while :; do
   started=$(date +%s%N)
   "$tweedie" train --out "$scratch/whole" --steps "$steps" "$@" 2>"$scratch/whole.log" >"$scratch/out" || { cat "$scratch/whole.log" >&2; fail "the undisturbed run"; }
@@ -36,7 +40,7 @@ while :; do
   child=$!
   if [ "$killed" -lt "$kills" ]; then
     # From before the first step to about a quarter of the whole run: every part of a run is hit.
-    pause=$((RANDOM % (milliseconds / 4 + 300)))
+    pause=$((RANDOM % (begins + milliseconds / 4)))
     sleep "$(printf '%d.%03d' $((pause / 1000)) $((pause % 1000)))"
     kill -9 "$child" 2>/dev/null || :
   fi

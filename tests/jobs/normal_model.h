@@ -51,7 +51,7 @@ inline Prediction exact_prediction(const Tensor& x_t, Levels levels, const Condi
 
 inline Model exact_model(const Dataset& data, const Schedule& schedule) {
   Model model;
-  model.data = {data.shape, data.levels, data.classes};
+  model.data = {data.shape, data.levels, data.classes, data.columns};
   model.network = make_mlp({{"sample_shape", data.shape}});  // only its device is asked for
   model.schedule = schedule;
   model.denoiser = exact_prediction;

@@ -167,7 +167,8 @@ TEST_CASE("training on a two-dimensional toy lowers the held-out bound") {
   train_to(scratch / "run", config);
   const Dataset held_out = open_dataset(registry, config.data.spec, "test");
   const EvaluateRequest request{.limit = 200, .terms = 20};
-  const Model fresh = build_model(config, {held_out.shape, 0, held_out.classes}, registry);
+  const Model fresh =
+      build_model(config, {held_out.shape, 0, held_out.classes, Json::array()}, registry);
   const Model trained = load_model(scratch / "run", registry);
   const double before = evaluate_vlb(fresh, held_out, request).nats,
                after = evaluate_vlb(trained, held_out, request).nats;

@@ -168,7 +168,15 @@ TEST_CASE("a dropout mask is a function of seed, step, layer and example") {
 }
 
 TEST_CASE("dropout drops its share and raises the rest, so that the mean stays") {
-  Resnet resnet(4, 4, BlockOptions{8, 2, 1e-5, 0.3, false, 0, 1}, 3);
+  Resnet resnet(ResnetOptions{.in = 4,
+                              .out = 4,
+                              .time_channels = 8,
+                              .groups1 = 2,
+                              .groups2 = 2,
+                              .epsilon = 1e-5,
+                              .dropout = 0.3,
+                              .scale_shift = false,
+                              .number = 3});
   const torch::NoGradGuard no_grad;
   auto parameters = resnet->named_parameters();
   for (const char* name : {"conv2.weight", "conv2.bias"}) parameters[name].zero_();

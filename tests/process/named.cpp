@@ -32,11 +32,12 @@ std::vector<std::string> names(const std::vector<Named<T>>& rows) {
 
 TEST_CASE("the tables name what the documentation names") {
   CHECK(names(named_schedules()) ==
-        std::vector<std::string>{"linear", "scaled-linear", "cosine", "sigmoid", "sohl-dickstein",
-                                 "vp", "sub-vp", "ve", "edm", "cosine-continuous", "flow",
-                                 "log-snr-linear", "learned"});
-  CHECK(names(named_parameterisations()) ==
-        std::vector<std::string>{"eps", "x0", "v", "velocity", "score", "edm", "ve", "iddpm"});
+        std::vector<std::string>{"linear", "scaled-linear", "cosine", "betas", "sigmoid",
+                                 "sohl-dickstein", "vp", "sub-vp", "ve", "edm", "cosine-continuous",
+                                 "flow", "log-snr-linear", "learned"});
+  CHECK(names(named_parameterisations()) == std::vector<std::string>{"eps", "x0", "v", "velocity",
+                                                                     "score", "edm", "ve", "vp",
+                                                                     "iddpm"});
   CHECK(names(named_objectives()) == std::vector<std::string>{"simple", "unweighted", "vlb",
                                                               "likelihood", "bound", "hybrid",
                                                               "mixed", "min-snr", "edm"});

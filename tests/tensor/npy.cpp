@@ -76,7 +76,6 @@ TEST_CASE("files that are no usable array are refused, each with its reason") {
   };
   refuse(npy_bytes(dictionary("'<f4'", "False", "(3,)"), 11), "truncated or damaged");
   refuse(npy_bytes(dictionary("'<f4'", "False", "(3,)"), 13), "truncated or damaged");
-  refuse(npy_bytes(dictionary("'<f4'", "True", "(3,)"), 12), "Fortran order");
   refuse(npy_bytes(dictionary("'>f4'", "False", "(3,)"), 12), "dtype '>f4'");
   refuse(npy_bytes(dictionary("'|O'", "False", "(3,)"), 12), "dtype '|O'");
   refuse(npy_bytes(dictionary("[('a', '<f4')]", "False", "(3,)"), 12), "damaged .npy header");
@@ -105,4 +104,14 @@ TEST_CASE("random damage to an array gives a value or an error") {
   const Scratch folder;
   write_npy(folder / "a", at::arange(20, at::kDouble));
   CHECK(damage(get(folder / "a"), folder / "a", 500, [&] { read_npy(folder / "a"); }) > 160);
+}
+
+TEST_CASE("an array in Fortran's order comes in C's, numbers of 16 bits without a sign as 32") {
+  const Scratch folder;
+  // numpy.asfortranarray([[1, 2, 3], [4, 5, 6]], dtype=numpy.uint16)
+  const std::string values("\1\0\4\0\2\0\5\0\3\0\xff\xff", 12);
+  put(folder / "a",
+      npy_bytes("{'descr': '<u2', 'fortran_order': True, 'shape': (2, 3)}", 0) + values);
+  CHECK(
+      at::equal(read_npy(folder / "a"), at::tensor({1, 2, 3, 4, 5, 65535}, at::kInt).view({2, 3})));
 }

@@ -71,8 +71,8 @@ TEST_CASE("the bytes of a file are those of the format's definition") {
   file.metadata["k"] = "v";
   write_safetensors(folder / "a", file);
   std::string header =
-      R"({"__metadata__":{"k":"v"},"a":{"data_offsets":[0,4],"dtype":"I16","shape":[1,2]},)"
-      R"("b":{"data_offsets":[4,5],"dtype":"U8","shape":[1]}})";
+      R"({"__metadata__":{"k":"v"},"a":{"dtype":"I16","shape":[1,2],"data_offsets":[0,4]},)"
+      R"("b":{"dtype":"U8","shape":[1],"data_offsets":[4,5]}})";
   header.resize((header.size() + 7) / 8 * 8, ' ');
   CHECK(get(folder / "a") == with_length(header, header.size()) + std::string("\1\0\1\0\2", 5));
 }

@@ -27,5 +27,8 @@ void add_describe(CLI::App& app, Cli& cli);
 void add_report(CLI::App& app, Cli& cli);
 void add_list(CLI::App& app, Cli& cli);
 void add_bench(CLI::App& app, Cli& cli);
+void add_data(CLI::App& app, Cli& cli);
+void add_import(CLI::App& app, Cli& cli);
+void add_export(CLI::App& app, Cli& cli);
 
 }  // namespace tweedie

@@ -78,7 +78,7 @@ Json record_of(const std::string& command, const std::string& model_path, const 
           {"model", model_path},
           {"step", model.step},
           {"weights", model.weights},
-          {"weights_crc32", model.fingerprint},
+          {"weights_crc32", fingerprint(model)},
           {"schedule", model.schedule.name}};
 }
 

@@ -195,7 +195,7 @@ constexpr int64_t kVarianceExamples = 256;
 /// The analytic variance, measured on training data along the path of the bound.
 X0Variance measure_variance(const Model& model, const Registry& registry, const std::string& spec,
                             const EvaluateRequest& request) {
-  return measured_x0_variance(model, open_dataset(registry, spec, "train"),
+  return measured_x0_variance(model, open_dataset(registry, spec, "train", model.data.columns),
                               bound_path(model.schedule, path_steps_of(model, request)),
                               kVarianceExamples, request.seed);
 }
@@ -227,7 +227,7 @@ int run_evaluate(const CLI::App& command, EvaluateOptions& options, const Regist
   const Model model =
       open_model(options.model, registry, options.weights, options.device, progress);
   const std::string spec = data_spec_of(options.model, options.data);
-  const Dataset data = open_dataset(registry, spec, options.split);
+  const Dataset data = open_dataset(registry, spec, options.split, model.data.columns);
   if (request.variance == "analytic")
     request.x0_variance = measure_variance(model, registry, spec, request);
   request.log = counted_progress(progress, "evaluate");

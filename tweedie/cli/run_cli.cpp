@@ -78,7 +78,8 @@ int run_cli(int argc, char** argv, const Registry& registry) {
   app.footer("Begin with:  tweedie train --data fashion-mnist --budget 5m --out run");
   Cli cli{registry, {}};
   for (auto* add : {add_train, add_sample, add_compare_samplers, add_evaluate, add_diffuse,
-                    add_list, add_describe, add_baselines, add_metrics, add_report, add_bench})
+                    add_list, add_describe, add_data, add_import, add_export, add_baselines,
+                    add_metrics, add_report, add_bench})
     add(app, cli);
   for (CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; }))
     if (CLI::Option* seed = command->get_option_no_throw("--seed"))

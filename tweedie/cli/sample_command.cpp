@@ -1,12 +1,14 @@
 #include <algorithm>
 #include <memory>
 
+#include "tweedie/base/files.h"
 #include "tweedie/cli/commands.h"
 #include "tweedie/cli/common.h"
 #include "tweedie/cli/numbers.h"
 #include "tweedie/jobs/diffuse.h"
 #include "tweedie/jobs/picture.h"
 #include "tweedie/jobs/sample.h"
+#include "tweedie/jobs/table_text.h"
 #include "tweedie/tensor/npy.h"
 #include "tweedie/tensor/safetensors.h"
 
@@ -16,7 +18,7 @@ namespace {
 constexpr int64_t kStripFrames = 9, kAnimationFrames = 40;
 
 struct SampleOptions {
-  std::string model, out, json, weights = "ema", device = "auto";
+  std::string model, out, json, noise, weights = "ema", device = "auto";
   std::vector<std::string> settings, trajectories;
   SampleRequest request;
 };
@@ -24,10 +26,11 @@ struct SampleOptions {
 bool is_picture(const std::string& out) { return out.ends_with(".png"); }
 
 void check_names(const SampleOptions& options) {
-  check(is_picture(options.out) || options.out.ends_with(".npy") ||
-            options.out.ends_with(".safetensors"),
-        "--out ", options.out,
-        ": the name must end in .png (a grid), .npy or .safetensors (raw values)");
+  check(
+      is_picture(options.out) || options.out.ends_with(".npy") ||
+          options.out.ends_with(".safetensors") || options.out.ends_with(".csv"),
+      "--out ", options.out,
+      ": the name must end in .png (a grid), .npy or .safetensors (raw values), or .csv (a table)");
   require_writable(options.out);
   for (const std::string& name : options.trajectories) {
     check(name.ends_with(".gif") || name.ends_with(".png"), "--trajectory ", name,
@@ -48,6 +51,7 @@ Json sample_record(const SampleOptions& options, const Model& model, const Sampl
   record["path"] = result.path;
   record["steps"] = result.steps;
   record["seed"] = request.seed;
+  if (!options.noise.empty()) record["noise"] = options.noise;
   record["class"] = request.class_id >= 0 ? Json(request.class_id) : Json();
   record["guidance"] = result.guidance;
   record["evaluations"] = result.evaluations;
@@ -60,6 +64,8 @@ void write_samples(const std::string& out, const Model& model, const SampleResul
     write_png(out, samples_picture(result.x, model.data), {{"tweedie", record.dump()}});
   else if (out.ends_with(".npy"))
     write_npy(out, result.x);
+  else if (out.ends_with(".csv"))
+    write_file_atomically(out, table_text(result.x, model.data.columns));
   else
     write_safetensors(
         out, {.tensors = {{"samples", result.x}}, .metadata = {{"tweedie", record.dump()}}});
@@ -81,6 +87,11 @@ int run_sample(SampleOptions& options, const Registry& registry) {
   check_names(options);
   for (const std::string& setting : options.settings)
     set_option(options.request.sampler_options, setting);
+  if (!options.noise.empty()) {
+    options.request.noise = read_npy(options.noise).to(torch::kFloat);
+    check(options.request.noise.dim() >= 1, options.noise, ": expected [N, ...], got one number");
+    options.request.count = options.request.noise.size(0);
+  }
   Progress progress;
   const Model model =
       open_model(options.model, registry, options.weights, options.device, progress);
@@ -116,7 +127,9 @@ void add_sample(CLI::App& app, Cli& cli) {
   const auto options = std::make_shared<SampleOptions>();
   SampleRequest& request = options->request;
   command->add_option("MODEL", options->model, "run folder, checkpoint or model file")->required();
-  command->add_option("--out", options->out, "grid .png, or raw values .npy or .safetensors")
+  command
+      ->add_option("--out", options->out,
+                   "grid .png, raw values .npy or .safetensors, or table .csv")
       ->required();
   command->add_option("-n,--count", request.count, "number of samples");
   command->add_option("--sampler", request.sampler,
@@ -131,6 +144,8 @@ void add_sample(CLI::App& app, Cli& cli) {
                       "levels: auto, trailing, leading, linspace, time, karras or log-snr");
   command->add_option("--seed", request.seed, "same seed, same samples");
   command->add_option("--first", request.first, "number of the first sample");
+  command->add_option("--noise", options->noise,
+                      "standard normal .npy [N, ...] to start from, instead of the seed's");
   command->add_option("--class", request.class_id, "class of every sample")->check(non_negative());
   command->add_option("--guidance", request.guidance,
                       "weight of the class; default: the model's own");

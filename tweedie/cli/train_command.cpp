@@ -88,8 +88,9 @@ int run_train(const TrainOptions& options, const Registry& registry) {
     return kInterrupted;
   }
   progress.finish();
+  const bool table = request.config.data.spec.starts_with("table:");
   say_result("", "trained: " + options.out + "\nnext: tweedie sample " + options.out +
-                     " --out samples.png");
+                     " --out samples" + (table ? ".csv" : ".png"));
   return 0;
 }
 

@@ -17,7 +17,15 @@ Dataset make_image_folder(
     const Json& options);  // path: PNG and JPEG files; sub-folders are classes
 Dataset make_toy(
     const Json& options);  // path: swiss-roll, two-moons, checkerboard, rings, gaussian-mixture
+Dataset make_cifar(const Json& options);  // path: folder of CIFAR-10's or -100's binary version
+Dataset make_array(const Json& options);  // path: .npy or .npz
+Dataset make_table(const Json& options);  // path: comma-separated values
+Dataset make_tar(const Json& options);    // path: shards of PNG and JPEG files, as WebDataset's
 
+std::string array_options_help();
+std::string cifar_options_help();
+std::string table_options_help();
+std::string tar_options_help();
 std::string fashion_mnist_options_help();
 std::string idx_options_help();
 std::string image_folder_options_help();

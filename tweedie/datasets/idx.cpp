@@ -1,16 +1,13 @@
 #include "tweedie/datasets/idx.h"
 
-#include <algorithm>
-#include <array>
 #include <filesystem>
 #include <memory>
-#include <numeric>
-#include <optional>
 
 #include "tweedie/base/fields.h"
 #include "tweedie/datasets/datasets.h"
 #include "tweedie/datasets/idx_file.h"
 #include "tweedie/datasets/split.h"
+#include "tweedie/datasets/tensor_dataset.h"
 
 namespace tweedie {
 namespace {
@@ -53,78 +50,32 @@ std::string labels_beside(const std::string& images) {
   return sibling(images, "images-idx3", "labels-idx1");
 }
 
-struct Examples {
-  IdxArray images;              // [N, H, W]
-  std::vector<uint8_t> labels;  // [N], or empty
-};
-
-Examples read_examples(const std::string& images, const std::string& labels) {
-  Examples out{read_idx(images, 3), {}};
-  if (labels.empty()) return out;
-  out.labels = read_idx(labels, 1).values;
-  check(static_cast<int64_t>(out.labels.size()) == out.images.shape[0], labels, ": has ",
-        out.labels.size(), " labels for the ", out.images.shape[0], " images of ", images);
-  return out;
+/// The file's array without a copy.
+Tensor read_tensor(const std::string& path, int64_t dimensions) {
+  const auto array = std::make_shared<IdxArray>(read_idx(path, dimensions));
+  return at::from_blob(
+      array->values.data(), array->shape, [array](void*) {}, at::kByte);
 }
 
-/// 0, 1, ... as their own names.
-std::vector<std::string> numbered_classes(const std::vector<uint8_t>& labels) {
-  std::vector<std::string> names;
-  if (labels.empty()) return names;
-  const int count = *std::max_element(labels.begin(), labels.end()) + 1;
-  for (int i = 0; i < count; ++i) names.push_back(std::to_string(i));
-  return names;
-}
-
-Dataset dataset_of(Examples examples, std::vector<int64_t> places, std::vector<std::string> classes,
-                   const std::string& name) {
-  for (const uint8_t label : examples.labels)
-    check(label < classes.size(), name, ": a label is ", int{label}, ", but there are ",
-          classes.size(), " classes");
-  const int64_t height = examples.images.shape[1], width = examples.images.shape[2];
-  Dataset out;
-  out.name = name;
-  out.size = static_cast<int64_t>(places.size());
-  out.shape = {1, height, width};
+TensorExamples read_examples(const std::string& images, const std::string& labels) {
+  TensorExamples out;
+  out.values = read_tensor(images, 3).unsqueeze(1);
   out.levels = 256;
-  if (!examples.labels.empty()) out.classes = std::move(classes);
-
-  const auto data = std::make_shared<const Examples>(std::move(examples));
-  out.get = [data, places = std::move(places), height, width, name](at::ArrayRef<int64_t> indices) {
-    std::array<float, 256> value;
-    for (int k = 0; k < 256; ++k) value[k] = static_cast<float>(2.0 * k / 255 - 1);
-    const auto count = static_cast<int64_t>(indices.size());
-    Batch batch{at::empty({count, 1, height, width}), {}};
-    auto* to = batch.x.data_ptr<float>();
-    if (!data->labels.empty()) batch.condition.label = at::empty({count}, at::kLong);
-    for (int64_t i = 0; i < count; ++i) {
-      const int64_t index = indices[static_cast<size_t>(i)];
-      check(index >= 0 && index < static_cast<int64_t>(places.size()), name,
-            ": there is no example ", index, "; there are ", places.size());
-      const auto place = static_cast<size_t>(places[static_cast<size_t>(index)]);
-      const uint8_t* from =
-          data->images.values.data() + place * static_cast<size_t>(height * width);
-      for (int64_t j = 0; j < height * width; ++j) *to++ = value[from[j]];
-      if (!data->labels.empty()) batch.condition.label.data_ptr<int64_t>()[i] = data->labels[place];
-    }
-    return batch;
-  };
+  if (labels.empty()) return out;
+  out.labels = read_tensor(labels, 1).to(at::kLong);
+  check(out.labels.size(0) == out.values.size(0), labels, ": has ", out.labels.size(0),
+        " labels for the ", out.values.size(0), " images of ", images);
   return out;
-}
-
-std::vector<int64_t> all_places(const Examples& examples) {
-  std::vector<int64_t> places(static_cast<size_t>(examples.images.shape[0]));
-  std::iota(places.begin(), places.end(), int64_t{0});
-  return places;
 }
 
 }  // namespace
 
 Dataset open_idx(const std::string& images, const std::string& labels,
                  std::vector<std::string> classes, const std::string& name) {
-  Examples examples = read_examples(images, labels);
-  std::vector<int64_t> places = all_places(examples);
-  return dataset_of(std::move(examples), std::move(places), std::move(classes), name);
+  TensorExamples examples = read_examples(images, labels);
+  examples.classes = std::move(classes);
+  const std::vector<int64_t> places = all_places(examples.values);
+  return tensor_dataset(std::move(examples), places, name);
 }
 
 Dataset make_idx(const Json& given) {
@@ -142,17 +93,17 @@ Dataset make_idx(const Json& given) {
   if (split == Split::test && !options.test.empty()) {
     check(options.labels.empty() || !options.test_labels.empty(), options.test,
           ": no labels file beside it, but the training images have one; say test_labels=PATH");
-    const std::vector<std::string> classes =
-        options.labels.empty() ? std::vector<std::string>()
-                               : numbered_classes(read_idx(options.labels, 1).values);
+    std::vector<std::string> classes;
+    if (!options.labels.empty())
+      classes = numbered_classes(read_tensor(options.labels, 1).to(at::kLong), name);
     out = open_idx(options.test, options.labels.empty() ? "" : options.test_labels, classes, name);
   } else {
-    Examples examples = read_examples(options.path, options.labels);
-    std::vector<int64_t> places =
-        options.test.empty() ? hold_out(examples.images.shape[0], options.holdout, split, name)
-                             : all_places(examples);
-    std::vector<std::string> classes = numbered_classes(examples.labels);
-    out = dataset_of(std::move(examples), std::move(places), std::move(classes), name);
+    TensorExamples examples = read_examples(options.path, options.labels);
+    examples.classes = numbered_classes(examples.labels, name);
+    const std::vector<int64_t> places =
+        options.test.empty() ? hold_out(examples.values.size(0), options.holdout, split, name)
+                             : all_places(examples.values);
+    out = tensor_dataset(std::move(examples), places, name);
   }
   out.flip = options.flip;
   return out;

@@ -51,10 +51,7 @@ std::vector<std::string> list_checkpoints(const std::string& run) {
   return paths;
 }
 
-void save_checkpoint(const std::string& run, const Checkpoint& checkpoint, int64_t keep) {
-  std::error_code failure;
-  fs::create_directories(folder_of(run), failure);
-  check(!failure, folder_of(run).string(), ": cannot be created: ", failure.message());
+void write_checkpoint(const std::string& path, const Checkpoint& checkpoint) {
   TensorFile file;
   file.tensors = checkpoint.tensors;
   file.metadata["format"] = kFormat;
@@ -64,7 +61,14 @@ void save_checkpoint(const std::string& run, const Checkpoint& checkpoint, int64
       {"data", checkpoint.data},
       {"state",
        checkpoint.state}}.dump();
-  write_checked_safetensors(checkpoint_path(run, checkpoint.step), file);
+  write_checked_safetensors(path, file);
+}
+
+void save_checkpoint(const std::string& run, const Checkpoint& checkpoint, int64_t keep) {
+  std::error_code failure;
+  fs::create_directories(folder_of(run), failure);
+  check(!failure, folder_of(run).string(), ": cannot be created: ", failure.message());
+  write_checkpoint(checkpoint_path(run, checkpoint.step), checkpoint);
   const std::vector<std::string> paths = list_checkpoints(run);
   for (size_t i = static_cast<size_t>(keep); i < paths.size(); ++i) fs::remove(paths[i], failure);
 }

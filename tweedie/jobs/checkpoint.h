@@ -38,6 +38,9 @@ std::vector<std::string> list_checkpoints(const std::string& run);
 /// newest `keep`. Throws Error, leaving the earlier checkpoints untouched.
 void save_checkpoint(const std::string& run, const Checkpoint& checkpoint, int64_t keep);
 
+/// The same as a file of any name, which is a model file.
+void write_checkpoint(const std::string& path, const Checkpoint& checkpoint);
+
 /// Throws Error if the file is missing, damaged or not a checkpoint of ours.
 Checkpoint load_checkpoint(const std::string& path);
 

@@ -112,6 +112,7 @@ struct SampleConfig {
   int64_t steps = 50;
   std::string path = "auto";
   double guidance = 1;
+  Json options = Json::object();
   template <class Visit>
   void fields(Visit&& visit) {
     visit("sampler", sampler, "what `tweedie sample` uses unless told otherwise");
@@ -121,6 +122,17 @@ struct SampleConfig {
           "(chains), time (continuous), karras, log-snr");
     visit("guidance", guidance,
           "weight of the class: 1: as learned, above 1: clearer and less varied samples");
+    visit("options", options, "the sampler's own options");
+  }
+};
+
+/// Of an imported model: the files of its library that described it, to the letter.
+struct SourceConfig {
+  std::string network, scheduler;
+  template <class Visit>
+  void fields(Visit&& visit) {
+    visit("network", network, "its config.json");
+    visit("scheduler", scheduler, "its scheduler_config.json");
   }
 };
 
@@ -134,6 +146,7 @@ struct RunConfig {
   CheckpointConfig checkpoint;
   WatchConfig watch;
   SampleConfig sample;
+  SourceConfig source;
   template <class Visit>
   void fields(Visit&& visit) {
     visit("data", data, "");
@@ -143,6 +156,7 @@ struct RunConfig {
     visit("checkpoint", checkpoint, "");
     visit("watch", watch, "");
     visit("sample", sample, "");
+    visit("source", source, "");
   }
 };
 

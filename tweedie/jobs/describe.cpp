@@ -8,6 +8,7 @@
 #include "tweedie/base/error.h"
 #include "tweedie/base/files.h"
 #include "tweedie/jobs/checkpoint.h"
+#include "tweedie/jobs/foreign_model.h"
 #include "tweedie/jobs/run_folder.h"
 #include "tweedie/tensor/image.h"
 #include "tweedie/tensor/npy.h"
@@ -50,6 +51,24 @@ Json describe_safetensors(const std::string& path) {
   return out;
 }
 
+/// A model of another library: what it is, and what it becomes here.
+Json describe_foreign(const std::string& path) {
+  const ForeignModel source = open_foreign_model(path);
+  Json out = {{"kind", source.family.name}, {"path", path}, {"weights", source.weights}};
+  int64_t values = 0;
+  for (const auto& [name, tensor] : read_weights(source.weights).tensors) values += tensor.numel();
+  out["values"] = values;
+  out["shape"] = source.data.shape;
+  if (!source.data.classes.empty()) out["classes"] = source.data.classes.size();
+  out["schedule"] = source.config.schedule;
+  out["sample"] = to_json(source.config.sample);
+  out["model"] = source.config.model;
+  out["network"] = source.network;
+  if (source.scheduler.is_object()) out["scheduler"] = source.scheduler;
+  if (!source.notes.empty()) out["notes"] = source.notes;
+  return out;
+}
+
 Json last_metrics(const std::string& run) {
   std::ifstream file(fs::path(run) / "metrics.jsonl");
   Json last = Json::object();
@@ -88,6 +107,16 @@ Json describe_image(const std::string& path) {
   return out;
 }
 
+/// A value in a line; of long lists the beginning and how many there are.
+std::string in_a_line(const Json& value) {
+  constexpr size_t kMost = 16;
+  if (value.is_string()) return value.get<std::string>();
+  if (!value.is_array() || value.size() <= kMost) return value.dump();
+  std::string out = "[";
+  for (size_t i = 0; i < 4; ++i) out += value[i].dump() + ",";
+  return out + "... " + std::to_string(value.size()) + " in all]";
+}
+
 void append_lines(std::ostringstream& out, const Json& value, const std::string& indent) {
   constexpr size_t kMost = 24;
   size_t shown = 0;
@@ -102,8 +131,7 @@ void append_lines(std::ostringstream& out, const Json& value, const std::string&
       out << indent << name << "\n";
       append_lines(out, item, indent + "  ");
     } else {
-      out << indent << name << " " << (item.is_string() ? item.get<std::string>() : item.dump())
-          << "\n";
+      out << indent << name << " " << in_a_line(item) << "\n";
     }
   }
 }
@@ -113,7 +141,8 @@ void append_lines(std::ostringstream& out, const Json& value, const std::string&
 Json describe(const std::string& path) {
   std::error_code failure;
   check(fs::exists(path, failure), path, ": there is no such file or folder");
-  if (fs::is_directory(path, failure)) return describe_run(path);
+  if (fs::is_directory(path, failure))
+    return is_foreign_model(path) ? describe_foreign(path) : describe_run(path);
   std::ifstream file(path, std::ios::binary);
   char first[8] = {};
   file.read(first, sizeof first);

@@ -5,7 +5,9 @@
 #include <cstdio>
 #include <filesystem>
 
+#include "tweedie/jobs/foreign_model.h"
 #include "tweedie/nets/initialise.h"
+#include "tweedie/tensor/set_weight.h"
 
 namespace tweedie {
 namespace {
@@ -66,21 +68,20 @@ std::string weights_prefix(const std::vector<double>& rates, const std::string& 
   throw Error(path + ": has no weights '" + weights + "'; it has " + known);
 }
 
-std::string crc_of(const torch::nn::Module& network) {
+}  // namespace
+
+std::string fingerprint(const Model& model) {
   uLong crc = crc32(0, nullptr, 0);
-  for (const Tensor& parameter : network.parameters()) {
+  for (const Tensor& parameter : model.network->parameters()) {
     const Tensor bytes = parameter.detach().to(torch::kCPU).contiguous();
-    crc =
-        crc32(crc, static_cast<const Bytef*>(bytes.data_ptr()), static_cast<uInt>(bytes.nbytes()));
+    crc = crc32_z(crc, static_cast<const Bytef*>(bytes.data_ptr()), bytes.nbytes());
   }
   char text[16];
   std::snprintf(text, sizeof text, "%08lx", crc);
   return text;
 }
 
-}  // namespace
-
-Model build_model(const RunConfig& config, const DataShape& data, const Registry& registry) {
+Model assemble_model(const RunConfig& config, const DataShape& data, const Registry& registry) {
   double values = 1;
   for (const int64_t size : data.shape) values *= size >= 1 ? static_cast<double>(size) : 0;
   check(!data.shape.empty() && values >= 1 && values <= kMaxValues, "data: an example of shape ",
@@ -111,15 +112,28 @@ Model build_model(const RunConfig& config, const DataShape& data, const Registry
       "data.conditional: the data has no classes; use labelled data, or set data.conditional=false "
       "and sample.guidance=1");
   model.network = find_entry(registry.networks, m["network"], "network").make(options);
-  initialise(*model.network, static_cast<uint64_t>(config.train.seed));
   if (model.gamma) model.network->register_module("schedule", model.gamma);
   model.denoiser = make_denoiser(model.network, model.parameterisation);
   model.weights = "raw";
   return model;
 }
 
+Model build_model(const RunConfig& config, const DataShape& data, const Registry& registry) {
+  Model model = assemble_model(config, data, registry);
+  initialise(*model.network, static_cast<uint64_t>(config.train.seed));
+  return model;
+}
+
 Model load_model(const std::string& path, const Registry& registry, const std::string& weights,
                  torch::Device device, const Log& log) {
+  if (is_foreign_model(path)) {
+    check(weights == "ema" || weights == "raw", path, ": has no weights '", weights,
+          "'; a model of another library has one set, raw");
+    Model model = load_foreign_model(open_foreign_model(path), registry, log);
+    model.network->to(device);
+    model.network->eval();
+    return model;
+  }
   std::optional<Checkpoint> found;
   if (std::filesystem::is_directory(path)) {
     found = newest_checkpoint(path, log);
@@ -129,7 +143,7 @@ Model load_model(const std::string& path, const Registry& registry, const std::s
     found = load_checkpoint(path);
   }
   Model model =
-      build_model(make_config(found->config), from_json<DataShape>(found->data, path), registry);
+      assemble_model(make_config(found->config), from_json<DataShape>(found->data, path), registry);
   const std::string prefix = weights_prefix(model.config.train.ema, weights, path);
   model.weights = prefix == "weights" ? "raw" : prefix;
   model.step = found->step;
@@ -141,7 +155,7 @@ Model load_model(const std::string& path, const Registry& registry, const std::s
     check(stored->second.sizes() == parameter.value().sizes(), path, ": '", parameter.key(),
           "' has shape ", stored->second.sizes(), ", the network needs ",
           parameter.value().sizes());
-    parameter.value().copy_(stored->second);
+    set_weight(parameter.value(), stored->second);
   }
   if (model.gamma) {
     const auto table = found->tensors.find(kScheduleTable);
@@ -151,7 +165,6 @@ Model load_model(const std::string& path, const Registry& registry, const std::s
   }
   model.network->to(device);
   model.network->eval();
-  model.fingerprint = crc_of(*model.network);
   return model;
 }
 

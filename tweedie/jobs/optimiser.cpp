@@ -60,6 +60,20 @@ Optimiser::Optimiser(Network& network, const TrainConfig& config)
     parameter.mutable_grad() = view(gradients_, slot);
   }
   for (size_t i = 0; i < config.ema.size(); ++i) averages_.push_back(weights_.clone());
+  keep_frozen();
+}
+
+void Optimiser::keep_frozen() {
+  for (size_t i = 0; i < slots_.size(); ++i)
+    if (!slots_[i].parameter.requires_grad()) frozen_[i] = view(weights_, slots_[i]).clone();
+}
+
+void Optimiser::restore_frozen() {
+  const torch::NoGradGuard no_grad;
+  for (const auto& [i, value] : frozen_) {
+    view(weights_, slots_[i]).copy_(value);
+    for (const Tensor& average : averages_) view(average, slots_[i]).copy_(value);
+  }
 }
 
 Tensor Optimiser::view(const Tensor& flat, const Slot& slot) const {
@@ -119,6 +133,7 @@ void Optimiser::step(int64_t step, double learning_rate, double gradient_scale) 
   const int64_t count = weights_.numel();
   if (!weights_.is_cpu()) {
     adam_on_device(adam, {weights_, gradients_, first_moment_, second_moment_, averages_}, keeps);
+    restore_frozen();
     return weights_changed();
   }
   at::parallel_for(0, chunks_of(count), kChunksOfTask, [&](int64_t begin, int64_t end) {
@@ -133,6 +148,7 @@ void Optimiser::step(int64_t step, double learning_rate, double gradient_scale) 
                             static_cast<int64_t>(averages.size()));
     }
   });
+  restore_frozen();
   weights_changed();
 }
 
@@ -153,6 +169,7 @@ std::map<std::string, Tensor> Optimiser::tensors() const {
 void Optimiser::load(const std::map<std::string, Tensor>& tensors) {
   const torch::NoGradGuard no_grad;
   for (auto& [name, home] : this->tensors()) copy_checked(tensors, name, home);
+  keep_frozen();
   weights_changed();
 }
 

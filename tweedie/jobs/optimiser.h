@@ -49,6 +49,11 @@ class Optimiser {
   TrainConfig config_;
   bool channels_last_;
   std::vector<Slot> slots_;
+  /// Parameters that need no gradient are neither moved nor decayed.
+  void keep_frozen();
+  void restore_frozen();
+
+  std::map<size_t, Tensor> frozen_;  // their values, by slot
   Tensor weights_, gradients_, first_moment_, second_moment_;
   std::vector<Tensor> averages_;
 };

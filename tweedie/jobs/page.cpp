@@ -169,7 +169,7 @@ std::string real_images(const Registry& registry, const PageRequest& request,
   const int64_t count = std::min<int64_t>(data.shape.size() == 1 ? 2000 : 64, data.size);
   const std::string path = (fs::path(request.out).parent_path() / "real.png").string();
   write_png(path, samples_picture(data.get(spread_places(count, data.size)).x,
-                                  {data.shape, data.levels, data.classes}));
+                                  {data.shape, data.levels, data.classes, data.columns}));
   return path;
 }
 

@@ -9,9 +9,7 @@ namespace tweedie {
 
 namespace {
 
-bool is_image(const std::vector<int64_t>& shape) {
-  return shape.size() == 3 && shape[0] <= 4 && shape[0] != 2;
-}
+bool is_image(const std::vector<int64_t>& shape) { return shape.size() == 3 && shape[0] <= 4; }
 
 bool is_plane(const std::vector<int64_t>& shape) { return shape.size() == 1 && shape[0] == 2; }
 
@@ -27,7 +25,7 @@ Tensor samples_picture(const Tensor& x, const DataShape& data, int64_t columns) 
                     : static_cast<int64_t>(std::ceil(std::sqrt(static_cast<double>(x.size(0)))));
     const int64_t zoom =
         std::max<int64_t>(1, 56 / std::max(shape[1], shape[2]));  // a small image is 56 pixels wide
-    return tile_images(x, across, 2, zoom);
+    return tile_images(x, across, 2, zoom, data.levels == 65536 ? 65536 : 256);
   }
   check(is_plane(shape), "samples of shape ", at::IntArrayRef(shape),
         " are no picture; write them as an array: --out samples.npy");

@@ -10,6 +10,7 @@
 
 #include "tweedie/base/files.h"
 #include "tweedie/jobs/checkpoint.h"
+#include "tweedie/jobs/event_log.h"
 
 namespace tweedie {
 namespace {
@@ -78,6 +79,7 @@ void append_metrics(const std::string& run, const Json& line) {
   file << line.dump() << "\n";
   file.flush();
   check(file.good(), path, ": cannot be written: ", std::strerror(errno));
+  EventLog(run).scalars(line.at("step").get<int64_t>(), line);
 }
 
 void truncate_metrics(const std::string& run, int64_t step) {
@@ -91,6 +93,7 @@ void truncate_metrics(const std::string& run, int64_t step) {
     kept += line + "\n";
   }
   write_file_atomically(path, kept);
+  EventLog(run).restart(step);
 }
 
 }  // namespace tweedie

@@ -23,7 +23,8 @@ Json read_config(const std::string& run);
 void write_seconds_spent(const std::string& run, double seconds);
 double read_seconds_spent(const std::string& run);
 
-/// RUN/metrics.jsonl: one JSON object a line, each with its "step".
+/// RUN/metrics.jsonl: one JSON object a line, each with its "step"; and its numbers in the event
+/// file beside it (event_log.h).
 void append_metrics(const std::string& run, const Json& line);
 /// Forgets the lines after `step` and a last line cut short by a kill.
 void truncate_metrics(const std::string& run, int64_t step);

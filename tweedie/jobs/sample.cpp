@@ -30,6 +30,12 @@ void check_request(const Model& model, const SampleRequest& request, int64_t ste
         "--set data.conditional=true");
   check(request.class_id < std::max<int64_t>(classes, 1), "sample: class ", request.class_id,
         " is out of range; the model has the classes 0..", classes - 1);
+  std::vector<int64_t> sizes = {request.count};
+  sizes.insert(sizes.end(), model.data.shape.begin(), model.data.shape.end());
+  check(!request.noise.defined() || request.noise.sizes() == at::IntArrayRef(sizes),
+        "sample: the noise has shape ",
+        Json(request.noise.defined() ? request.noise.sizes().vec() : sizes).dump(), "; expected ",
+        Json(sizes).dump());
   check(std::isfinite(guidance), "sample: guidance ", guidance, "; expected a finite number");
   check(guidance == 1 || model.config.data.conditional, "sample: guidance ", guidance,
         " needs a model trained with classes; leave --guidance out");
@@ -119,7 +125,11 @@ SampleResult sample(const Model& model, const Registry& registry, const SampleRe
       request.frames == 0 || entry.facts.evaluations.per_step > 0, "sample: ", result.sampler,
       " chooses its own steps, other ones for each sample, so that no moments can be shown of all; "
       "take another sampler for a film");
-  const Sampler sampler = entry.make(sampler_options(model, entry, request.sampler_options));
+  // The model's own options are those of its own sampler.
+  Json options =
+      result.sampler == model.config.sample.sampler ? model.config.sample.options : Json::object();
+  options.merge_patch(request.sampler_options);
+  const Sampler sampler = entry.make(sampler_options(model, entry, options));
   result.path = request.path.empty() ? model.config.sample.path : request.path;
   if (result.path == "auto") result.path = suitable_path(entry.facts, model.schedule);
   const Path path = named_path(result.path, model.schedule, result.steps);
@@ -138,7 +148,11 @@ SampleResult sample(const Model& model, const Registry& registry, const SampleRe
         static_cast<size_t>(std::min(request.batch, request.count - done)));
     std::iota(numbers.begin(), numbers.end(), request.first + done);
     const Tensor noise =
-        keyed_prior(request.seed, numbers, model.data.shape, model.schedule.prior_std).to(device);
+        request.noise.defined()
+            ? request.noise.narrow(0, done, static_cast<int64_t>(numbers.size())).to(device) *
+                  model.schedule.prior_std
+            : keyed_prior(request.seed, numbers, model.data.shape, model.schedule.prior_std)
+                  .to(device);
     int64_t evaluations = 0;
     const Denoiser denoiser = [&](const Tensor& x, Levels levels, const Condition& condition) {
       ++evaluations;

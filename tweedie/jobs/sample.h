@@ -17,6 +17,7 @@ struct SampleRequest {
   uint64_t seed = 0;
   int64_t first = 0;  // number of the first sample: samples are numbered, and a number always gives
                       // the same sample
+  Tensor noise = {};  // standard normal [count, ...] to start from, instead of the seed's
   int64_t class_id = -1;  // -1: unconditional, or classes in turn for a conditional model
   std::optional<double> guidance = {};  // weight of the class; none: the model's own
   int64_t batch = 64;

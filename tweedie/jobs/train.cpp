@@ -92,7 +92,8 @@ class Training {
         precision_(resolve_precision(config_.train.precision, device_)),
         data_(open_dataset(registry, config_.data.spec, "train")),
         held_out_(open_dataset(registry, config_.data.spec, "test")),
-        model_(build_model(config_, {data_.shape, data_.levels, data_.classes}, registry)),
+        model_(build_model(config_, {data_.shape, data_.levels, data_.classes, data_.columns},
+                           registry)),
         objective_(find_entry(registry.objectives, config_.train.objective, "objective")
                        .make(config_.train.objective_options)(model_.schedule)) {
     check(data_.size >= 1, config_.data.spec, ": has no examples to train on");
@@ -103,9 +104,9 @@ class Training {
           held_out_.levels, " levels, those to train on ", at::IntArrayRef(data_.shape), " and ",
           data_.levels, "; they must be alike");
     find_entry(registry.samplers, config_.sample.sampler, "sampler");
-    check(config_.watch.samples_every == 0 || fits_picture(data_.shape), data_.name,
-          ": examples of shape ", at::IntArrayRef(data_.shape),
-          " cannot be drawn; set watch.samples_every=0");
+    if (config_.watch.samples_every > 0 && !fits_picture(data_.shape))
+      say(data_.name + ": examples of shape " + Json(data_.shape).dump() +
+          " cannot be drawn: no grids of samples on the way");
     prepare_loss();
     model_.network->to(device_);
     network_ = device_.is_cuda() ? captured_network(model_.network) : model_.network;
@@ -406,7 +407,8 @@ class Training {
   void watch() {
     const WatchConfig& watch = config_.watch;
     const bool bound = watch.held_out_every > 0 && step_ % watch.held_out_every == 0;
-    const bool samples = watch.samples_every > 0 && step_ % watch.samples_every == 0;
+    const bool samples =
+        watch.samples_every > 0 && step_ % watch.samples_every == 0 && fits_picture(data_.shape);
     if (!bound && !samples) return;
     if (model_.gamma) model_.schedule = frozen_schedule(model_.gamma->table());
     model_.network->eval();

@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "tweedie/jobs/evaluate.h"
+#include "tweedie/jobs/event_log.h"
 #include "tweedie/jobs/picture.h"
 #include "tweedie/jobs/sample.h"
 #include "tweedie/tensor/image.h"
@@ -35,7 +36,9 @@ void write_sample_grid(const Model& model, const Registry& registry, const std::
   char file[64];
   std::snprintf(file, sizeof file, "step-%09lld-%s.png", static_cast<long long>(step),
                 name.c_str());
-  write_png((folder / file).string(), samples_picture(result.x, model.data));
+  const Tensor picture = samples_picture(result.x, model.data);
+  write_png((folder / file).string(), picture);
+  EventLog(run).image(step, "samples/" + name, picture);
 }
 
 }  // namespace tweedie

@@ -21,6 +21,13 @@ Tensor positional_features(const Tensor& label, const PositionalOptions& options
   return out.to(label.scalar_type());
 }
 
+Tensor grid_features(int64_t channels, int64_t rows, int64_t columns) {
+  const PositionalOptions half{.channels = channels / 2, .cosine_first = false};
+  const Tensor column = at::arange(columns, at::kDouble).repeat({rows}),
+               row = at::arange(rows, at::kDouble).repeat_interleave(columns);
+  return at::cat({positional_features(column, half), positional_features(row, half)}, 1);
+}
+
 Tensor fourier_features(const Tensor& x, const std::vector<int64_t>& powers) {
   if (powers.empty()) return x;
   std::vector<Tensor> parts{x};
@@ -32,8 +39,10 @@ Tensor fourier_features(const Tensor& x, const std::vector<int64_t>& powers) {
   return at::cat(parts, 1);
 }
 
-Tensor class_rows(const Tensor& label, int64_t classes, const Tensor& x,
+Tensor class_rows(const Tensor& label, int64_t classes, bool null_class, const Tensor& x,
                   const std::string& network) {
+  check(label.defined() || null_class, network, ": this network must be told a class, 0 to ",
+        classes - 1, "; it has none for 'no class'");
   if (!label.defined())
     return at::full({x.size(0)}, classes, at::TensorOptions().dtype(at::kLong).device(x.device()));
   check(label.numel() == x.size(0), network, ": got ", label.numel(), " class labels for ",
@@ -41,8 +50,9 @@ Tensor class_rows(const Tensor& label, int64_t classes, const Tensor& x,
   // On CUDA, whose embeddings check for themselves, asking would wait for all that is queued.
   if (label.numel() == 0 || label.is_cuda()) return label;
   const int64_t least = label.min().item<int64_t>(), most = label.max().item<int64_t>();
-  check(least >= 0 && most <= classes, network, ": there is no class ", least < 0 ? least : most,
-        "; expected 0 to ", classes - 1, ", or ", classes, " for none");
+  check(least >= 0 && most < classes + (null_class ? 1 : 0), network, ": there is no class ",
+        least < 0 ? least : most, "; expected 0 to ", classes - 1,
+        null_class ? ", or " + std::to_string(classes) + " for none" : "");
   return label;
 }
 

@@ -93,12 +93,13 @@ class Mlp : public Network {
         dense_.takes(x, c_noise)) {
       std::vector<Tensor> inputs = {tweedie::fourier_features(x, options_.fourier_features)};
       if (class_embedding_)
-        inputs.push_back(class_embedding_(class_rows(condition.label, options_.classes, x, "mlp")));
+        inputs.push_back(
+            class_embedding_(class_rows(condition.label, options_.classes, true, x, "mlp")));
       return dense_(inputs, c_noise);
     }
     Tensor time = time_(positional_features(c_noise, {options_.time_channels}).to(x.scalar_type()));
     if (class_embedding_)
-      time = time + class_embedding_(class_rows(condition.label, options_.classes, x, "mlp"));
+      time = time + class_embedding_(class_rows(condition.label, options_.classes, true, x, "mlp"));
     time = at::silu(time);
     Tensor h = input_(tweedie::fourier_features(x, options_.fourier_features));
     for (Residual& block : blocks_) h = block(h, time);

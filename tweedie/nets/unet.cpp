@@ -1,7 +1,8 @@
 #include "tweedie/nets/unet.h"
 
+#include <cmath>
 #include <mutex>
-#include <numeric>
+#include <numbers>
 #include <optional>
 
 #include <c10/core/InferenceMode.h>
@@ -11,101 +12,14 @@
 #include "tweedie/nets/embedding.h"
 #include "tweedie/nets/image_program.h"
 #include "tweedie/nets/norm.h"
+#include "tweedie/nets/resample.h"
 #include "tweedie/nets/unet_blocks.h"
+#include "tweedie/nets/unet_options.h"
 #include "tweedie/tensor/parallel.h"
+#include "tweedie/tensor/random.h"
 
 namespace tweedie {
 namespace {
-
-struct UnetOptions {
-  int64_t channels = 64;
-  std::vector<int64_t> multipliers = {1, 2, 2};
-  int64_t layers_per_block = 2;
-  std::vector<int64_t> attention = {};
-  bool mid_attention = true;
-  int64_t attention_head_dim = 8;
-  int64_t norm_num_groups = 32;
-  double norm_eps = 1e-5;
-  double dropout = 0;
-  std::string resnet_time_scale_shift = "default";
-  int64_t downsample_padding = 1;
-  bool flip_sin_to_cos = true;
-  double freq_shift = 0;
-  std::vector<int64_t> fourier_features = {};
-  bool zero_init = true;
-  std::string kernels = "fast";
-  std::vector<int64_t> sample_shape = {};
-  int64_t classes = 0;
-  bool learned_variance = false;
-  template <class Visit>
-  void fields(Visit&& visit) {
-    visit("channels", channels, "of the first stage");
-    visit("multipliers", multipliers,
-          "channels of each stage over those of the first; the size halves between stages");
-    visit("layers_per_block", layers_per_block,
-          "residual blocks of a stage on the way down (one more on the way up)");
-    visit(
-        "attention", attention,
-        "stages with attention, by their height in pixels; a height that no stage has is ignored");
-    visit("mid_attention", mid_attention, "attention between the way down and the way up");
-    visit("attention_head_dim", attention_head_dim, "channels of a head of attention; 0: one head");
-    visit("norm_num_groups", norm_num_groups, "groups of every norm");
-    visit("norm_eps", norm_eps, "added to the variance in every norm");
-    visit("dropout", dropout, "rate of dropout in training");
-    visit("resnet_time_scale_shift", resnet_time_scale_shift,
-          "default (time is added) or scale_shift");
-    visit("downsample_padding", downsample_padding, "1: on all sides; 0: right and below (DDPM)");
-    visit("flip_sin_to_cos", flip_sin_to_cos, "time embedding: cosines first");
-    visit("freq_shift", freq_shift, "time embedding: 0, or 1 as in DDPM");
-    visit("fourier_features", fourier_features,
-          "powers n: the input also as sin, cos(2^n pi x), for likelihood");
-    visit("zero_init", zero_init, "residual branches and the output start at zero (DDPM)");
-    visit("kernels", kernels,
-          "fast: our own where they are faster; reference: LibTorch's alone; images: our own in "
-          "bf16, "
-          "fast or not");
-    visit("sample_shape", sample_shape, "[C, H, W], known from the data");
-    visit("classes", classes, "number of classes, known from the data; 0: unconditional");
-    visit("learned_variance", learned_variance,
-          "twice the output channels, known from model.variance");
-  }
-};
-
-constexpr int64_t kMaxChannels = 1 << 14;  // a convolution between more has over 9 GB of weights
-
-/// A size after downsampling: padded on all sides it is rounded up, right and below alone it is
-/// rounded down.
-int64_t halved(int64_t size, int64_t padding) { return padding == 0 ? size / 2 : (size + 1) / 2; }
-
-void check_options(const UnetOptions& o) {
-  check(o.sample_shape.size() == 3, "unet: is for images [C, H, W]; this data has shape ",
-        Json(o.sample_shape).dump(), "; use model.network=mlp");
-  check(o.channels >= 1 && o.channels <= kMaxChannels, "model.channels: expected 1 to ",
-        kMaxChannels, ", got ", o.channels);
-  check(!o.multipliers.empty(), "model.multipliers: expected at least one stage, got []");
-  for (const int64_t m : o.multipliers)
-    check(m >= 1 && m <= kMaxChannels / o.channels,
-          "model.multipliers: expected 1 or more, and at most ", kMaxChannels, " channels; got ",
-          m);
-  check(o.layers_per_block >= 1, "model.layers_per_block: expected 1 or more, got ",
-        o.layers_per_block);
-  check(o.dropout >= 0 && o.dropout < 1, "model.dropout: expected a rate in [0, 1), got ",
-        o.dropout);
-  check(o.resnet_time_scale_shift == "default" || o.resnet_time_scale_shift == "scale_shift",
-        "model.resnet_time_scale_shift: expected default or scale_shift, got '",
-        o.resnet_time_scale_shift, "'");
-  check(o.kernels == "fast" || o.kernels == "reference" || o.kernels == "images",
-        "model.kernels: expected fast, reference or images, got '", o.kernels, "'");
-  check(o.norm_eps > 0, "model.norm_eps: expected a positive number, got ", o.norm_eps);
-  check_fourier_powers(o.fourier_features);
-  for (const int64_t size : o.sample_shape)
-    check(size >= 1, "unet: an image has at least 1 channel, row and column, got ", size);
-  int64_t smallest = std::min(o.sample_shape[1], o.sample_shape[2]);
-  for (size_t i = 1; i < o.multipliers.size();
-       ++i, smallest = halved(smallest, o.downsample_padding))
-    check(smallest >= 2, "model.multipliers: ", o.multipliers.size(), " stages halve images of ",
-          o.sample_shape[1], " x ", o.sample_shape[2], " away; use fewer");
-}
 
 struct TimeEmbeddingImpl : torch::nn::Module {
   torch::nn::Linear linear_1{nullptr}, linear_2{nullptr};
@@ -117,79 +31,48 @@ struct TimeEmbeddingImpl : torch::nn::Module {
 };
 TORCH_MODULE(TimeEmbedding);
 
-/// Ho et al. 2020 (arXiv:2006.11239), appendix B.
+/// What the network is told of the level, as features [B, time features].
+struct TimeFeaturesImpl : torch::nn::Module {
+  explicit TimeFeaturesImpl(const UnetOptions& o) : options(o) {
+    constexpr double kScale = 16;       // of the frequencies, in score SDE and EDM
+    if (o.time_embedding == "fourier")  // Tancik et al. 2020 (arXiv:2006.10739)
+      weight = register_parameter(
+          "weight", keyed_normal({0, Stream::weights}, {0}, 0, {o.time_features / 2})[0] * kScale,
+          false);
+    if (o.time_embedding == "learned")
+      weight = register_parameter("weight", at::zeros({o.time_steps, o.time_features}));
+  }
+  Tensor forward(const Tensor& label) {
+    const UnetOptions& o = options;
+    if (o.time_embedding == "positional")
+      return positional_features(label, {o.time_features, o.flip_sin_to_cos, o.freq_shift});
+    if (o.time_embedding == "learned") return weight.index_select(0, label.round().to(at::kLong));
+    const Tensor angle = (o.time_logarithm ? label.log() : label).unsqueeze(1) *
+                         weight.to(label.scalar_type()) * (2 * std::numbers::pi);
+    return o.flip_sin_to_cos ? at::cat({angle.cos(), angle.sin()}, 1)
+                             : at::cat({angle.sin(), angle.cos()}, 1);
+  }
+  UnetOptions options;
+  Tensor weight;
+};
+TORCH_MODULE(TimeFeatures);
+
+/// Ho et al. 2020 (arXiv:2006.11239), appendix B; Song et al. 2021 (arXiv:2011.13456), appendix H.
 class Unet : public Network {
  public:
-  explicit Unet(const UnetOptions& o) : options_(o) {
-    check_options(o);
-    const int64_t data_channels = o.sample_shape[0], time_channels = 4 * o.channels;
-    const BlockOptions block{time_channels,
-                             o.norm_num_groups,
-                             o.norm_eps,
-                             o.dropout,
-                             o.resnet_time_scale_shift == "scale_shift",
-                             o.attention_head_dim,
-                             o.downsample_padding};
-    const int64_t in_channels =
-        data_channels * (1 + 2 * static_cast<int64_t>(o.fourier_features.size()));
-    conv_in_ = register_module("conv_in", conv3x3(in_channels, o.channels));
-    time_embedding_ = register_module("time_embedding", TimeEmbedding(o.channels, time_channels));
-    if (o.classes > 0)  // the last row is "no class", for guidance
-      class_embedding_ =
-          register_module("class_embedding", torch::nn::Embedding(o.classes + 1, time_channels));
-
-    const size_t stages = o.multipliers.size();
-    std::vector<int64_t> skips = {o.channels};
-    int64_t width = o.channels, height = o.sample_shape[1], number = 0;
-    std::vector<bool> attends;
-    for (size_t i = 0; i < stages; ++i) {
-      const int64_t out = o.channels * o.multipliers[i];
-      attends.push_back(std::find(o.attention.begin(), o.attention.end(), height) !=
-                        o.attention.end());
-      Stage stage;
-      for (int64_t j = 0; j < o.layers_per_block; ++j) {
-        stage->add_resnet(width, out, block, number++);
-        if (attends[i]) stage->add_attention(out, block);
-        width = out;
-        skips.push_back(width);
-      }
-      if (i + 1 < stages) {
-        stage->add_down(width, block);
-        skips.push_back(width);
-        height = halved(height, o.downsample_padding);
-      }
-      down_.push_back(stage);
-    }
-    middle_->add_resnet(width, width, block, number++);
-    // diffusers leaves the norm of the middle's attention out where the time scales and shifts.
-    if (o.mid_attention) middle_->add_attention(width, block, block.scale_shift);
-    middle_->add_resnet(width, width, block, number++);
-    for (size_t i = stages; i-- > 0;) {
-      const int64_t out = o.channels * o.multipliers[i];
-      Stage stage;
-      for (int64_t j = 0; j <= o.layers_per_block; ++j) {
-        stage->add_resnet(width + skips.back(), out, block, number++);
-        skips.pop_back();
-        if (attends[i]) stage->add_attention(out, block);
-        width = out;
-      }
-      if (i > 0) stage->add_up(width);
-      up_.push_back(stage);
-    }
-    register_list("down_blocks", down_);
-    register_module("mid_block", middle_);
-    register_list("up_blocks", up_);
-    conv_norm_out_ =
-        register_module("conv_norm_out",
-                        torch::nn::GroupNorm(
-                            torch::nn::GroupNormOptions(o.norm_num_groups, width).eps(o.norm_eps)));
-    conv_out_ = register_module(
-        "conv_out", conv3x3(width, o.learned_variance ? 2 * data_channels : data_channels));
+  explicit Unet(UnetOptions o) {
+    check_unet_options(o);
+    if (o.first_width == 0) o.first_width = o.channels;
+    if (o.time_features == 0) o.time_features = o.channels;
+    if (o.time_channels == 0) o.time_channels = 4 * o.channels;
+    if (o.mid_residual_divisor == 0) o.mid_residual_divisor = o.residual_divisor;
+    options_ = o;
+    conv_in_ = register_module("conv_in", conv3x3(in_channels(), o.first_width));
+    add_embeddings();
+    add_stages();
     if (o.zero_init) list_zero_initialised();
-    image_out_->groups = o.norm_num_groups;
-    image_out_->epsilon = o.norm_eps;
     check(o.kernels != "images" || fits_images(), "model.kernels=images: ", o.channels,
-          " channels are no multiple of 32");
+          " channels are no multiple of 32, or the network has parts that only LibTorch computes");
     images_ = o.kernels != "reference" && fits_images();
     channels_last = images_;
     capturable = true;
@@ -201,55 +84,287 @@ class Unet : public Network {
     // The embeddings stay float32 where the images are bf16.
     std::optional<c10::impl::ExcludeDispatchKeyGuard> no_autocast;
     if (images) no_autocast.emplace(c10::DispatchKey::AutocastCPU);
-    const Tensor label = positional_features(
-        c_noise, {options_.channels, options_.flip_sin_to_cos, options_.freq_shift});
-    Tensor time = time_embedding_(label.to(x.scalar_type()));
-    if (class_embedding_)
-      time = time + class_embedding_(class_rows(condition.label, options_.classes, x, "unet"));
-    const Pass pass{images.has_value(), at::silu(time), seed, step, first, {}};
-    const Tensor features = tweedie::fourier_features(x, options_.fourier_features);
-    if (images == at::kBFloat16 && !at::GradMode::is_enabled() && !is_training())
-      return evaluated(features, pass);
-    if (images) {
+    const Tensor time = activated(embedding(x, c_noise, condition), options_.activation);
+    const Pass pass{images.has_value(), time, seed, step, first, {}};
+    const Tensor features =
+        tweedie::fourier_features(options_.center_input ? 2 * x - 1 : x, options_.fourier_features);
+    Tensor y;
+    if (images == at::kBFloat16 && !at::GradMode::is_enabled() && !is_training()) {
+      y = evaluated(features, pass);
+    } else if (images) {
       forget_evaluation();
       const Tensor h = planes_to_image_conv(image_in_, *images, features, affine_of(conv_in_));
-      return image_head(image_out_, through_stages(h, pass), affine_of(conv_norm_out_),
-                        affine_of(conv_out_));
+      y = image_head(image_out_, through_stages(h, {}, pass).h, affine_of(conv_norm_out_),
+                     affine_of(conv_out_));
+    } else {
+      Tensor h = conv_in_(features);
+      if (images_ && h.is_cuda()) h = h.contiguous(at::MemoryFormat::ChannelsLast);
+      const State end = through_stages(h, features, pass);
+      y = conv_out_(normed(conv_norm_out_, end.h));
+      if (end.image.defined()) y = y + end.image;
     }
-    Tensor h = conv_in_(features);
-    if (images_ && h.is_cuda()) h = h.contiguous(at::MemoryFormat::ChannelsLast);
-    return conv_out_(group_norm(through_stages(h, pass), options_.norm_num_groups,
-                                conv_norm_out_->weight, conv_norm_out_->bias, options_.norm_eps,
-                                true));
+    return options_.over_time ? y / c_noise.to(y.scalar_type()).view({-1, 1, 1, 1}) : y;
   }
 
  private:
-  /// What comes out of conv_in to what goes into the last norm.
-  Tensor through_stages(const Tensor& first, const Pass& pass) {
-    Tensor h = first;
-    std::vector<Tensor> skips = {h};
+  void add_embeddings() {
+    const UnetOptions& o = options_;
+    time_features_ = TimeFeatures(o);
+    if (time_features_->weight.defined()) register_module("time_proj", time_features_);
+    time_embedding_ =
+        register_module("time_embedding", TimeEmbedding(o.time_features, o.time_channels));
+    if (o.augmentations > 0)
+      augmentation_ = register_module(
+          "augmentation",
+          torch::nn::Linear(
+              torch::nn::LinearOptions(o.augmentations, o.time_features).bias(false)));
+    if (o.class_embedding == "timestep")
+      class_times_ =
+          register_module("class_embedding", TimeEmbedding(o.time_features, o.time_channels));
+    if (o.classes == 0) return;
+    const bool joins_features = o.class_embedding == "linear-features";
+    if (o.class_embedding == "table")  // the last row is "no class", if there is one
+      class_table_ = register_module(
+          "class_embedding",
+          torch::nn::Embedding(o.classes + (o.null_class ? 1 : 0), o.time_channels));
+    else if (o.class_embedding.starts_with("linear"))
+      class_linear_ = register_module(
+          "class_embedding",
+          torch::nn::Linear(torch::nn::LinearOptions(
+                                o.classes, joins_features ? o.time_features : o.time_channels)
+                                .bias(joins_features)));
+  }
+
+  /// What the blocks are told, [B, time channels].
+  Tensor embedding(const Tensor& x, const Tensor& c_noise, const Condition& condition) {
+    const UnetOptions& o = options_;
+    Tensor features = time_features_(c_noise).to(x.scalar_type());
+    if (augmentation_ && condition.context.defined())
+      features = features + augmentation_(condition.context.to(x.scalar_type()));
+    const bool joins_features = o.class_embedding == "linear-features";
+    if (class_linear_ && joins_features)
+      features = features + class_linear_(one_hot(condition.label, x) *
+                                          std::sqrt(static_cast<double>(o.classes)));
+    Tensor out = time_embedding_(features);
+    if (class_linear_ && !joins_features) out = out + class_linear_(one_hot(condition.label, x));
+    if (class_table_)
+      out = out + class_table_(class_rows(condition.label, o.classes, o.null_class, x, "unet"));
+    if (class_times_) {
+      check(condition.label.defined(), "unet: this network must be told a label");
+      out =
+          out + class_times_(
+                    time_features_(condition.label.to(c_noise.scalar_type())).to(x.scalar_type()));
+    }
+    if (o.class_embedding == "identity") {
+      check(condition.context.defined(), "unet: this network must be told an embedding, [B, ",
+            o.time_channels, "]");
+      out = out + condition.context.to(x.scalar_type());
+    }
+    return out;
+  }
+
+  /// Zeros where there is no class.
+  Tensor one_hot(const Tensor& label, const Tensor& x) const {
+    if (!label.defined()) return at::zeros({x.size(0), options_.classes}, x.options());
+    return at::one_hot(class_rows(label, options_.classes, true, x, "unet"), options_.classes + 1)
+        .narrow(1, 0, options_.classes)
+        .to(x.scalar_type());
+  }
+
+  ResnetOptions resnet_options(int64_t in, int64_t out) {
+    const UnetOptions& o = options_;
+    return {.in = in,
+            .out = out,
+            .time_channels = o.time_channels,
+            .groups1 = o.groups(in),
+            .groups2 = o.groups(out),
+            .epsilon = o.norm_eps,
+            .dropout = o.dropout,
+            .scale_shift = o.resnet_time_scale_shift == "scale_shift",
+            .divisor = o.residual_divisor,
+            .activation = o.activation,
+            .filter = o.resample_filter,
+            .number = resnets_++};
+  }
+
+  ResnetOptions resize_options(int64_t channels, Resampling resampling) {
+    ResnetOptions out = resnet_options(channels, channels);
+    out.resampling = resampling;
+    out.shortcut = options_.resample_shortcut;
+    return out;
+  }
+
+  AttentionOptions attention_options(int64_t channels) const {
+    const UnetOptions& o = options_;
+    const int64_t width = o.attention_heads > 0       ? channels / o.attention_heads
+                          : o.attention_head_dim == 0 ? channels
+                                                      : o.attention_head_dim;
+    check(width > 0 && channels % width == 0, "model.attention_head_dim: ", channels,
+          " channels cannot be divided into heads of ", width,
+          "; choose a divisor, or 0 for one head");
+    return {.channels = channels,
+            .heads = channels / width,
+            .groups = o.attention_groups > 0 ? o.attention_groups : o.groups(channels),
+            .epsilon = o.norm_eps,
+            .divisor = o.residual_divisor};
+  }
+
+  void add_stages() {
+    const UnetOptions& o = options_;
+    const int64_t stages = o.stages();
+    std::vector<int64_t> skips = {o.first_width};
+    int64_t width = o.first_width;
+    for (int64_t i = 0; i < stages; ++i) {
+      down_.push_back(stage_down(i, width, skips));
+      width = o.width(i);
+    }
+    add_middle(width);
+    for (int64_t i = stages; i-- > 0;) {
+      up_.push_back(stage_up(i, width, skips));
+      width = o.width(i);
+    }
+    register_list("down_blocks", down_);
+    register_module("mid_block", middle_);
+    register_list("up_blocks", up_);
+    const int64_t groups = o.groups(width);
+    conv_norm_out_ = register_module(
+        "conv_norm_out",
+        torch::nn::GroupNorm(torch::nn::GroupNormOptions(groups, width).eps(o.norm_eps)));
+    conv_out_ = register_module("conv_out", conv3x3(width, o.out()));
+    image_out_->groups = groups;
+    image_out_->epsilon = o.norm_eps;
+  }
+
+  Stage stage_down(int64_t i, int64_t width, std::vector<int64_t>& skips) {
+    const UnetOptions& o = options_;
+    const int64_t out = o.width(i), image = in_channels();
+    Stage stage;
+    for (int64_t j = 0; j < o.layers_per_block; ++j, width = out) {
+      stage->add_resnet(resnet_options(width, out));
+      if (o.attends_down(i)) stage->add_attention(attention_options(out));
+      skips.push_back(out);
+    }
+    if (i + 1 == o.stages()) return stage;
+    skips.push_back(out);
+    if (!o.resnet_down(i)) {
+      stage->add_down(out, o.downsample_padding);
+      return stage;
+    }
+    stage->add_resize(resize_options(out, Resampling::halves), o.encoder != "standard");
+    if (o.encoder == "skip") stage->add_image_in(image, out);
+    if (o.encoder == "residual") stage->add_residual_in(i == 0 ? image : o.width(i - 1), out);
+    return stage;
+  }
+
+  void add_middle(int64_t width) {
+    const UnetOptions& o = options_;
+    for (int j = 0; j < 2; ++j) {
+      ResnetOptions resnet = resnet_options(width, width);
+      resnet.divisor = o.mid_residual_divisor;
+      middle_->add_resnet(resnet);
+      if (j == 1 || !o.mid_attention) continue;
+      AttentionOptions attention = attention_options(width);
+      attention.divisor = o.mid_residual_divisor;
+      // diffusers leaves the norm of the middle's attention out where the time scales and shifts.
+      const bool bare = o.mid_attention_groups == -1 && resnet.scale_shift;
+      attention.groups = bare                         ? 0
+                         : o.mid_attention_groups < 0 ? o.groups(width)
+                                                      : o.mid_attention_groups;
+      middle_->add_attention(attention);
+    }
+  }
+
+  Stage stage_up(int64_t i, int64_t width, std::vector<int64_t>& skips) {
+    const UnetOptions& o = options_;
+    const int64_t out = o.width(i);
+    const bool attends = o.attends_up(i);
+    Stage stage;
+    for (int64_t j = 0; j <= o.layers_per_block; ++j, width = out) {
+      ResnetOptions resnet = resnet_options(width + skips.back(), out);
+      if (o.wide_up_groups && attends)
+        resnet.groups1 = std::min(width + skips.back() / 4, o.norm_num_groups);
+      skips.pop_back();
+      stage->add_resnet(resnet);
+      if (attends && (!o.attention_up_once || j == o.layers_per_block))
+        stage->add_attention(attention_options(out));
+    }
+    if (i == 0) return stage;
+    if (!o.resnet_up(i - 1)) {
+      stage->add_up(out);
+      return stage;
+    }
+    stage->add_resize(resize_options(out, Resampling::doubles), o.decoder != "standard");
+    if (o.decoder == "skip") stage->add_image_out(out, o.out(), o.groups(out), o.norm_eps);
+    return stage;
+  }
+
+  int64_t in_channels() const {
+    return options_.sample_shape[0] *
+           (1 + 2 * static_cast<int64_t>(options_.fourier_features.size()));
+  }
+
+  Tensor normed(const torch::nn::GroupNorm& norm, const Tensor& x) const {
+    return group_norm(x, norm->options.num_groups(), norm->weight, norm->bias, options_.norm_eps,
+                      true);
+  }
+
+  /// Activations, and the image that goes along with them where there is one.
+  struct State {
+    Tensor h, image;
+  };
+
+  /// What comes out of conv_in, and what went into it, to what goes into the last norm.
+  State through_stages(const Tensor& first, const Tensor& image, const Pass& pass) {
+    State at{first, options_.encoder == "standard" ? Tensor() : image};
+    std::vector<Tensor> skips = {first};
     for (const Stage& stage : down_) {
       for (size_t j = 0; j < stage->resnets.size(); ++j) {
-        h = through(stage, j, h, {}, pass);
-        skips.push_back(h);
+        at.h = through(stage, j, at.h, {}, pass);
+        skips.push_back(at.h);
       }
-      if (stage->down) {
-        h = Downsample(stage->down)(h, pass);
-        skips.push_back(h);
-      }
+      if (!stage->down && !stage->resize) continue;
+      if (stage->down) at.h = Downsample(stage->down)(at.h, pass);
+      if (stage->resize) take_image_in(stage, at, pass);
+      skips.push_back(at.h);
     }
-    h = through(middle_, 0, h, {}, pass);
-    h = through(middle_, 1, h, {}, pass);
+    at.image = Tensor();
+    for (size_t j = 0; j < 2; ++j) at.h = through(middle_, j, at.h, {}, pass);
     for (const Stage& stage : up_) {
       for (size_t j = 0; j < stage->resnets.size(); ++j) {
-        h = through(stage, j, h, skips.back(), pass);
+        at.h = through(stage, j, at.h, skips.back(), pass);
         skips.pop_back();
       }
-      if (!stage->up) continue;
       const int64_t rows = pass.images ? 1 : 2;  // the dimension of the height
-      h = Upsample(stage->up)(h, skips.back().size(rows), skips.back().size(rows + 1), pass);
+      if (options_.decoder == "skip") give_image_out(stage, at);
+      if (stage->up)
+        at.h =
+            Upsample(stage->up)(at.h, skips.back().size(rows), skips.back().size(rows + 1), pass);
+      if (stage->resize) at.h = Resnet(stage->resize)(at.h, Tensor(), pass);
     }
-    return h;
+    return at;
+  }
+
+  void take_image_in(const Stage& stage, State& at, const Pass& pass) const {
+    at.h = Resnet(stage->resize)(at.h, Tensor(), pass);
+    torch::nn::Conv2d conv = stage->skip_conv;
+    if (options_.encoder == "skip") {
+      at.image = halved(at.image, options_.resample_filter);
+      at.h = at.h + conv(at.image);
+    } else if (options_.encoder == "residual") {
+      const auto taps = static_cast<int64_t>(options_.resample_filter.size());
+      const Tensor wide = at::conv2d(at.image, conv->weight, {}, 1, taps / 2);
+      const Tensor image =
+          halved_inside(wide, options_.resample_filter) + conv->bias.view({1, -1, 1, 1});
+      at.h = at.image = (at.h + image) / std::numbers::sqrt2;
+    }
+  }
+
+  /// The last stage's own part is the network's last convolution.
+  void give_image_out(const Stage& stage, State& at) const {
+    if (at.image.defined()) at.image = doubled(at.image, options_.resample_filter);
+    if (!stage->skip_conv) return;
+    const Tensor part = torch::nn::Conv2d(stage->skip_conv)(normed(stage->skip_norm, at.h));
+    at.image = at.image.defined() ? at.image + part : part;
   }
 
   /// An evaluation of bf16 images of one size by weights that stay, written down.
@@ -281,7 +396,7 @@ class Unet : public Network {
     }
     const auto work = [&](const Tensor& input) {
       return image_head_image(
-          image_out_, through_stages(image_conv(image_in_, input, affine_of(conv_in_)), pass),
+          image_out_, through_stages(image_conv(image_in_, input, affine_of(conv_in_)), {}, pass).h,
           affine_of(conv_norm_out_), affine_of(conv_out_));
     };
     project(pass.time, pass.projected);
@@ -330,7 +445,7 @@ class Unet : public Network {
                         const Pass& pass) {
     Resnet resnet = stage->resnets[j];
     const Tensor h = resnet(x, skip, pass);
-    return j < stage->attentions.size() ? PixelAttention(stage->attentions[j])(h, pass) : h;
+    return stage->attentions[j] ? PixelAttention(stage->attentions[j])(h, pass) : h;
   }
 
   void register_list(const char* name, const std::vector<Stage>& stages) {
@@ -342,7 +457,8 @@ class Unet : public Network {
   void list_zero_initialised() {
     for (const auto& parameter : named_parameters()) {
       const std::string layer = parameter.key().substr(0, parameter.key().rfind('.'));
-      if (layer.ends_with(".conv2") || layer.ends_with(".to_out.0") || layer == "conv_out")
+      if (layer.ends_with(".conv2") || layer.ends_with(".to_out.0") || layer == "conv_out" ||
+          layer == "augmentation")
         zero_initialised.push_back(parameter.key());
     }
   }
@@ -354,9 +470,14 @@ class Unet : public Network {
   }
 
   bool fits_images() const {
-    for (const int64_t m : options_.multipliers)
-      if (m * options_.channels % kernels::kChannelBlock != 0) return false;
-    return options_.channels % kernels::kChannelBlock == 0;
+    const UnetOptions& o = options_;
+    bool fits = o.first_width % kernels::kChannelBlock == 0 && o.activation == "silu" &&
+                o.residual_divisor == 1 && o.mid_residual_divisor == 1 &&
+                o.norm_min_channels == 0 && !o.wide_up_groups;
+    for (int64_t i = 0; i < o.stages(); ++i)
+      fits = fits && o.width(i) % kernels::kChannelBlock == 0 &&
+             (i + 1 == o.stages() || (!o.resnet_down(i) && !o.resnet_up(i)));
+    return fits;
   }
 
   UnetOptions options_;
@@ -365,8 +486,11 @@ class Unet : public Network {
   ImageHeadPtr image_out_ = c10::make_intrusive<ImageHead>();
   torch::nn::Conv2d conv_in_{nullptr}, conv_out_{nullptr};
   torch::nn::GroupNorm conv_norm_out_{nullptr};
-  torch::nn::Embedding class_embedding_{nullptr};
-  TimeEmbedding time_embedding_{nullptr};
+  torch::nn::Embedding class_table_{nullptr};
+  torch::nn::Linear class_linear_{nullptr}, augmentation_{nullptr};
+  TimeFeatures time_features_{nullptr};
+  TimeEmbedding time_embedding_{nullptr}, class_times_{nullptr};
+  int64_t resnets_ = 0;
   std::vector<Stage> down_, up_;
   Stage middle_;
 

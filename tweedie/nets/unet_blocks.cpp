@@ -1,12 +1,10 @@
 #include "tweedie/nets/unet_blocks.h"
 
-#include <torch/version.h>
-
-#include <cmath>
-
 #include "tweedie/base/error.h"
+#include "tweedie/nets/attention.h"
 #include "tweedie/nets/cuda_norm.h"
 #include "tweedie/nets/norm.h"
+#include "tweedie/nets/resample.h"
 #include "tweedie/tensor/random.h"
 
 namespace tweedie {
@@ -16,12 +14,11 @@ torch::nn::Conv2d conv3x3(int64_t in, int64_t out) {
   return torch::nn::Conv2d(torch::nn::Conv2dOptions(in, out, 3).padding(1));
 }
 
-torch::nn::GroupNorm norm_of(int64_t channels, const BlockOptions& options) {
-  check(options.groups >= 1 && channels % options.groups == 0, "model: ", channels,
-        " channels cannot be divided into norm_num_groups = ", options.groups,
+torch::nn::GroupNorm norm_of(int64_t channels, int64_t groups, double epsilon) {
+  check(groups >= 1 && channels % groups == 0, "model: ", channels,
+        " channels cannot be divided into norm_num_groups = ", groups,
         "; choose a divisor of every stage's channels");
-  return torch::nn::GroupNorm(
-      torch::nn::GroupNormOptions(options.groups, channels).eps(options.epsilon));
+  return torch::nn::GroupNorm(torch::nn::GroupNormOptions(groups, channels).eps(epsilon));
 }
 
 Tensor apply_norm(const torch::nn::GroupNorm& norm, const Tensor& x, bool silu) {
@@ -29,14 +26,15 @@ Tensor apply_norm(const torch::nn::GroupNorm& norm, const Tensor& x, bool silu) 
                     silu);
 }
 
-/// softmax(q k^T / sqrt(width)) v; q, k, v [B, heads, N, width].
-Tensor attend_by_operations(const Tensor& q, const Tensor& k, const Tensor& v) {
-#if TORCH_VERSION_MAJOR >= 2
-  if (q.is_cuda()) return at::scaled_dot_product_attention(q, k, v);
-#endif
-  const Tensor scores =
-      at::matmul(q, k.transpose(2, 3)) * (1 / std::sqrt(static_cast<double>(q.size(3))));
-  return at::matmul(scores.softmax(-1), v);
+Tensor norm_then(const std::string& activation, const torch::nn::GroupNorm& norm, const Tensor& x) {
+  if (activation == "silu") return apply_norm(norm, x, true);
+  return activated(apply_norm(norm, x, false), activation);
+}
+
+Tensor resampled(const Tensor& x, const ResnetOptions& options) {
+  return options.resampling == Resampling::halves    ? halved(x, options.filter)
+         : options.resampling == Resampling::doubles ? doubled(x, options.filter)
+                                                     : x;
 }
 
 /// The mask's keys, by example.
@@ -61,21 +59,27 @@ Tensor keyed_dropout(const Tensor& x, double rate, const Pass& pass, int64_t lay
 
 }  // namespace
 
-ResnetImpl::ResnetImpl(int64_t in, int64_t out, const BlockOptions& options, int64_t number)
-    : options_(options), number_(number) {
-  norm1_ = register_module("norm1", norm_of(in, options));
-  conv1_ = register_module("conv1", conv3x3(in, out));
+Tensor activated(const Tensor& x, const std::string& activation) {
+  if (activation == "mish")  // which LibTorch has no bf16 of on a CPU
+    return at::mish(x.scalar_type() == at::kBFloat16 ? x.to(at::kFloat) : x).to(x.scalar_type());
+  if (activation == "gelu") return at::gelu(x);
+  if (activation == "relu") return at::relu(x);
+  return at::silu(x);
+}
+
+ResnetImpl::ResnetImpl(const ResnetOptions& o) : options_(o) {
+  norm1_ = register_module("norm1", norm_of(o.in, o.groups1, o.epsilon));
+  conv1_ = register_module("conv1", conv3x3(o.in, o.out));
   time_emb_proj_ = register_module(
-      "time_emb_proj",
-      torch::nn::Linear(options.time_channels, options.scale_shift ? 2 * out : out));
-  norm2_ = register_module("norm2", norm_of(out, options));
-  conv2_ = register_module("conv2", conv3x3(out, out));
-  if (in != out)
-    conv_shortcut_ =
-        register_module("conv_shortcut", torch::nn::Conv2d(torch::nn::Conv2dOptions(in, out, 1)));
+      "time_emb_proj", torch::nn::Linear(o.time_channels, o.scale_shift ? 2 * o.out : o.out));
+  norm2_ = register_module("norm2", norm_of(o.out, o.groups2, o.epsilon));
+  conv2_ = register_module("conv2", conv3x3(o.out, o.out));
+  if (o.in != o.out || o.shortcut)
+    conv_shortcut_ = register_module("conv_shortcut",
+                                     torch::nn::Conv2d(torch::nn::Conv2dOptions(o.in, o.out, 1)));
   image_ = c10::make_intrusive<ImageResnet>();
-  image_->groups = options.groups;
-  image_->epsilon = options.epsilon;
+  image_->groups = o.groups1;
+  image_->epsilon = o.epsilon;
 }
 
 Tensor ResnetImpl::forward_image(const Tensor& x, const Tensor& skip, const Tensor& time,
@@ -84,20 +88,22 @@ Tensor ResnetImpl::forward_image(const Tensor& x, const Tensor& skip, const Tens
   const ResnetParameters parameters = {affine_of(norm1_), affine_of(conv1_), affine_of(norm2_),
                                        affine_of(conv2_),
                                        conv_shortcut_ ? affine_of(conv_shortcut_) : Affine{}};
-  return image_resnet(image_, x, skip, time, parameters, drops ? options_.dropout : 0,
-                      drops ? dropout_keys(x.size(0), pass, number_) : std::vector<uint32_t>());
+  return image_resnet(
+      image_, x, skip, time, parameters, drops ? options_.dropout : 0,
+      drops ? dropout_keys(x.size(0), pass, options_.number) : std::vector<uint32_t>());
 }
 
 Tensor ResnetImpl::forward_cuda(const Tensor& x, const Tensor& skip, const Tensor& time,
                                 const Pass& pass) {
   const auto norm = [&](const torch::nn::GroupNorm& with, const Tensor& x1, const Tensor& x2) {
-    return BatchNorm{x1, x2, with->weight, with->bias, {}, options_.groups, options_.epsilon, true};
+    return BatchNorm{
+        x1, x2, with->weight, with->bias, {}, with->options.num_groups(), options_.epsilon, true};
   };
   BatchNorm second = norm(norm2_, conv1_(cuda_norm(norm(norm1_, x, skip))), {});
   second.time = time;
   if (is_training() && options_.dropout > 0) {
     second.dropout = options_.dropout;
-    second.keys = dropout_keys(x.size(0), pass, number_);
+    second.keys = dropout_keys(x.size(0), pass, options_.number);
   }
   const Tensor h = conv2_(cuda_norm(second));
   if (!conv_shortcut_) return (skip.defined() ? at::cat({x, skip}, 1) : x) + h;
@@ -109,40 +115,42 @@ Tensor ResnetImpl::forward_cuda(const Tensor& x, const Tensor& skip, const Tenso
 }
 
 Tensor ResnetImpl::forward(const Tensor& first, const Tensor& skip, const Pass& pass) {
-  const Tensor projected = pass.projected.empty() ? time_emb_proj_(pass.time)
-                                                  : pass.projected[static_cast<size_t>(number_)];
+  const bool plain = options_.activation == "silu" && options_.divisor == 1 &&
+                     options_.resampling == Resampling::none;
+  const Tensor projected = pass.projected.empty()
+                               ? time_emb_proj_(pass.time)
+                               : pass.projected[static_cast<size_t>(options_.number)];
   if (pass.images) return forward_image(first, skip, projected, pass);
-  if (fits_cuda_norm(first, skip, norm1_->weight))
+  if (plain && fits_cuda_norm(first, skip, norm1_->weight))
     return forward_cuda(first, skip, projected, pass);
-  const Tensor x = skip.defined() ? at::cat({first, skip}, 1) : first;
-  Tensor h = conv1_(apply_norm(norm1_, x, true));
+  Tensor x = skip.defined() ? at::cat({first, skip}, 1) : first;
+  Tensor h = conv1_(resampled(norm_then(options_.activation, norm1_, x), options_));
+  x = resampled(x, options_);
   const Tensor time = projected.unsqueeze(2).unsqueeze(3);
   if (options_.scale_shift) {
     const std::vector<Tensor> parts = time.chunk(2, 1);
-    h = at::silu(apply_norm(norm2_, h, false) * (1 + parts[0]) + parts[1]);
+    h = activated(apply_norm(norm2_, h, false) * (1 + parts[0]) + parts[1], options_.activation);
   } else {
-    h = apply_norm(norm2_, h + time, true);
+    h = norm_then(options_.activation, norm2_, h + time);
   }
-  if (is_training() && options_.dropout > 0) h = keyed_dropout(h, options_.dropout, pass, number_);
-  return (conv_shortcut_ ? conv_shortcut_(x) : x) + conv2_(h);
+  if (is_training() && options_.dropout > 0)
+    h = keyed_dropout(h, options_.dropout, pass, options_.number);
+  const Tensor sum = (conv_shortcut_ ? conv_shortcut_(x) : x) + conv2_(h);
+  return options_.divisor == 1 ? sum : sum / options_.divisor;
 }
 
-PixelAttentionImpl::PixelAttentionImpl(int64_t channels, const BlockOptions& options, bool bare)
-    : options_(options) {
-  check(options.head_channels == 0 ||
-            (options.head_channels > 0 && channels % options.head_channels == 0),
-        "model.attention_head_dim: ", channels, " channels cannot be divided into heads of ",
-        options.head_channels, "; choose a divisor, or 0 for one head");
-  heads_ = options.head_channels == 0 ? 1 : channels / options.head_channels;
-  if (!bare) group_norm_ = register_module("group_norm", norm_of(channels, options));
-  to_q_ = register_module("to_q", torch::nn::Linear(channels, channels));
-  to_k_ = register_module("to_k", torch::nn::Linear(channels, channels));
-  to_v_ = register_module("to_v", torch::nn::Linear(channels, channels));
-  to_out_ = register_module("to_out", torch::nn::ModuleList(torch::nn::Linear(channels, channels)));
+PixelAttentionImpl::PixelAttentionImpl(const AttentionOptions& o) : options_(o) {
+  if (o.groups > 0)
+    group_norm_ = register_module("group_norm", norm_of(o.channels, o.groups, o.epsilon));
+  const auto linear = [&] { return torch::nn::Linear(o.channels, o.channels); };
+  to_q_ = register_module("to_q", linear());
+  to_k_ = register_module("to_k", linear());
+  to_v_ = register_module("to_v", linear());
+  to_out_ = register_module("to_out", torch::nn::ModuleList(linear()));
   image_ = c10::make_intrusive<ImageAttention>();
-  image_->groups = options.groups;
-  image_->epsilon = options.epsilon;
-  image_->heads = heads_;
+  image_->groups = o.groups;
+  image_->epsilon = o.epsilon;
+  image_->heads = o.heads;
 }
 
 Tensor PixelAttentionImpl::forward(const Tensor& x, const Pass& pass) {
@@ -152,18 +160,20 @@ Tensor PixelAttentionImpl::forward(const Tensor& x, const Pass& pass) {
                            {group_norm_ ? affine_of(group_norm_) : Affine{}, affine_of(to_q_),
                             affine_of(to_k_), affine_of(to_v_), affine_of(out)});
   }
-  const int64_t batch = x.size(0), channels = x.size(1), width = channels / heads_;
+  const int64_t batch = x.size(0), channels = x.size(1), heads = options_.heads,
+                width = channels / heads;
   const Tensor pixels = (group_norm_ ? apply_norm(group_norm_, x, false) : x)
                             .flatten(2)
                             .transpose(1, 2);  // [B, N, C]
   const auto split = [&](const Tensor& y) {
-    return y.view({batch, -1, heads_, width}).transpose(1, 2);
+    return y.view({batch, -1, heads, width}).transpose(1, 2);
   };  // [B, heads, N, width]
   const Tensor q = split(to_q_(pixels)), k = split(to_k_(pixels)), v = split(to_v_(pixels));
   const Tensor mixed =
       attend_by_operations(q, k, v).transpose(1, 2).reshape({batch, -1, channels});  // [B, N, C]
   const Tensor out = to_out_->at<torch::nn::LinearImpl>(0).forward(mixed);
-  return x + out.transpose(1, 2).reshape(x.sizes());
+  const Tensor sum = x + out.transpose(1, 2).reshape(x.sizes());
+  return options_.divisor == 1 ? sum : sum / options_.divisor;
 }
 
 DownsampleImpl::DownsampleImpl(int64_t channels, int64_t padding) : padding_(padding) {
@@ -202,24 +212,48 @@ torch::nn::ModuleList StageImpl::list(const char* name) {
   return register_module(name, torch::nn::ModuleList());
 }
 
-void StageImpl::add_resnet(int64_t in, int64_t out, const BlockOptions& options, int64_t number) {
-  resnets.emplace_back(in, out, options, number);
+void StageImpl::add_resnet(const ResnetOptions& options) {
+  resnets.emplace_back(options);
+  attentions.emplace_back(nullptr);
   list("resnets")->push_back(resnets.back());
 }
 
-void StageImpl::add_attention(int64_t channels, const BlockOptions& options, bool bare) {
-  attentions.emplace_back(channels, options, bare);
+void StageImpl::add_attention(const AttentionOptions& options) {
+  attentions.back() = PixelAttention(options);
   list("attentions")->push_back(attentions.back());
 }
 
-void StageImpl::add_down(int64_t channels, const BlockOptions& options) {
-  down = Downsample(channels, options.downsample_padding);
+void StageImpl::add_down(int64_t channels, int64_t padding) {
+  down = Downsample(channels, padding);
   list("downsamplers")->push_back(down);
 }
 
 void StageImpl::add_up(int64_t channels) {
   up = Upsample(channels);
   list("upsamplers")->push_back(up);
+}
+
+void StageImpl::add_resize(const ResnetOptions& options, bool beside_an_image) {
+  resize = Resnet(options);
+  const bool halves = options.resampling == Resampling::halves;
+  if (beside_an_image)
+    register_module(halves ? "resnet_down" : "resnet_up", resize);
+  else
+    list(halves ? "downsamplers" : "upsamplers")->push_back(resize);
+}
+
+void StageImpl::add_image_in(int64_t image, int64_t channels) {
+  skip_conv =
+      register_module("skip_conv", torch::nn::Conv2d(torch::nn::Conv2dOptions(image, channels, 1)));
+}
+
+void StageImpl::add_residual_in(int64_t image, int64_t channels) {
+  skip_conv = register_module("skip_conv", conv3x3(image, channels));
+}
+
+void StageImpl::add_image_out(int64_t channels, int64_t image, int64_t groups, double epsilon) {
+  skip_norm = register_module("skip_norm", norm_of(channels, groups, epsilon));
+  skip_conv = register_module("skip_conv", conv3x3(channels, image));
 }
 
 }  // namespace tweedie

@@ -37,6 +37,17 @@ struct BetaOptions {
   }
 };
 
+struct BetaListOptions {
+  std::vector<double> betas = {0.1, 0.3, 0.5, 0.7, 0.9};
+  bool zero_terminal_snr = false;
+  template <class Visit>
+  void fields(Visit&& visit) {
+    visit("betas", betas, "variance added by each step");
+    visit("zero_terminal_snr", zero_terminal_snr,
+          "shift and scale so that the last step is pure noise");
+  }
+};
+
 struct CosineOptions {
   int64_t steps = 1000;
   double max_beta = 0.999;
@@ -197,6 +208,9 @@ std::vector<Named<Schedule>> named_schedules() {
           [](const CosineOptions& o) {
             return finish("cosine", cosine_betas(o.steps, o.max_beta), o.zero_terminal_snr);
           }),
+      row<Schedule, BetaListOptions>(
+          "betas", "chain of the betas that are given",
+          [](const BetaListOptions& o) { return finish("betas", o.betas, o.zero_terminal_snr); }),
       row<Schedule, BetaOptions>("sigmoid", "chain whose beta is a sigmoid of the step",
                                  [](const BetaOptions& given) {
                                    const BetaOptions o = with_ends(given, 1e-4, 0.02);
@@ -260,6 +274,11 @@ std::vector<Named<MakeParameterisation>> named_parameterisations() {
           "ve", "minus the noise, told log sigma (EDM's name for score SDE's networks)",
           [](const NoOptions&) -> MakeParameterisation {
             return [](const NoiseLabel&) { return ve_prediction(); };
+          }),
+      row<MakeParameterisation, NoOptions>(
+          "vp", "the noise, input scaled to variance 1, told the time of the VP SDE (EDM's name)",
+          [](const NoOptions&) -> MakeParameterisation {
+            return [](const NoiseLabel&) { return vp_prediction(); };
           }),
       row<MakeParameterisation, ChainOptions>(
           "iddpm", "the noise, input scaled to variance 1, told the nearest step of a cosine chain",

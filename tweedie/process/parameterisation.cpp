@@ -68,6 +68,19 @@ Parameterisation ve_prediction() {
   };
 }
 
+Parameterisation vp_prediction(double beta_min, double beta_max) {
+  check(beta_min > 0 && beta_max > beta_min,
+        "vp prediction: expected 0 < beta_min < beta_max, got ", beta_min, " and ", beta_max);
+  return [=](const Level& l) {
+    check(l.alpha > 0, "vp prediction: needs alpha > 0");
+    const double sigma = l.sigma / l.alpha, slope = beta_max - beta_min;
+    // log(1 + sigma^2) = beta_min t + slope t^2 / 2, solved for t.
+    const double integral = std::log1p(sigma * sigma);
+    const double t = (std::sqrt(beta_min * beta_min + 2 * slope * integral) - beta_min) / slope;
+    return Scaling{1 / l.alpha, -sigma, 1 / std::hypot(l.alpha, l.sigma), 999 * t};
+  };
+}
+
 Parameterisation iddpm_prediction(int64_t steps) {
   const Schedule chain = cosine_chain(steps);
   std::vector<double> sigmas = {0};  // sigma / alpha of step i

@@ -27,6 +27,9 @@ Parameterisation edm_prediction(double sigma_data = 0.5);
 // its noise-to-signal ratio alone, so that one network serves every process.
 /// Column VE: F = -eps on x_t / alpha, told log(sigma / (2 alpha)).
 Parameterisation ve_prediction();
+/// Column VP: F = eps on x_t scaled to variance 1, told 999 t of the VP SDE with the nearest sigma
+/// / alpha.
+Parameterisation vp_prediction(double beta_min = 0.1, double beta_max = 20);
 /// Column iDDPM: F = eps on x_t scaled to variance 1 (for data of variance 1), told which step of
 /// the cosine chain of `steps` has the nearest sigma / alpha, counted from 0; -1 is clean data.
 Parameterisation iddpm_prediction(int64_t steps = 1000);

@@ -22,6 +22,15 @@ std::vector<int64_t> png_size(std::FILE* file, const std::string& path);  // {C,
 Image decode_jpeg(std::FILE* file, const std::string& path);
 std::vector<int64_t> jpeg_size(std::FILE* file, const std::string& path);
 
+/// Of the whole file; the place in it stays.
+inline int64_t size_of(std::FILE* file) {
+  const long at = std::ftell(file);
+  std::fseek(file, 0, SEEK_END);
+  const long size = std::ftell(file);
+  std::fseek(file, at, SEEK_SET);
+  return size;
+}
+
 /// Interleaved samples [H, W, C] -> int32 [C, H, W].
 template <class Sample>
 at::Tensor planes(const Sample* samples, int64_t height, int64_t width, int64_t channels) {

@@ -4,7 +4,6 @@
 
 // jpeglib.h wants <cstdio> first.
 #include <jpeglib.h>
-#include <sys/stat.h>
 
 #include "tweedie/base/error.h"
 #include "tweedie/tensor/image_codec.h"
@@ -89,10 +88,9 @@ std::vector<int64_t> open_jpeg(Reader& reader, std::FILE* file, const std::strin
         " pixels; at most 2^28 are read");
   // Huffman codes take a bit or more for each 8 x 8 block, arithmetic ones hardly 16 times less: a
   // tiny file that claims to be huge is not believed.
-  struct stat about;
-  check(fstat(fileno(file), &about) == 0 && height * width / 8192 <= about.st_size, path,
-        ": damaged JPEG: claims ", width, " x ", height, " pixels, too many for a file of ",
-        about.st_size, " bytes");
+  const int64_t bytes = size_of(file);
+  check(height * width / 8192 <= bytes, path, ": damaged JPEG: claims ", width, " x ", height,
+        " pixels, too many for a file of ", bytes, " bytes");
   return {gray ? 1 : 3, height, width, 256};
 }
 

@@ -1,16 +1,15 @@
 #include "tweedie/tensor/npy.h"
 
-#include <array>
-#include <cerrno>
+#include <algorithm>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
-#include <map>
+#include <numeric>
 #include <optional>
 #include <vector>
 
 #include "tweedie/base/error.h"
 #include "tweedie/base/files.h"
+#include "tweedie/base/mapped_file.h"
+#include "tweedie/tensor/zip.h"
 
 namespace tweedie {
 namespace {
@@ -23,12 +22,10 @@ struct Type {
   const char* descr;
   at::ScalarType type;
 };
-constexpr Type kTypes[] = {{"<f4", at::kFloat},
-                           {"<f8", at::kDouble},
-                           {"<i8", at::kLong},
-                           {"<i4", at::kInt},
-                           {"|u1", at::kByte}};
-constexpr const char* kKnownTypes = "float32, float64, int64, int32 and uint8";
+constexpr Type kTypes[] = {{"<f4", at::kFloat}, {"<f8", at::kDouble}, {"<f2", at::kHalf},
+                           {"<i8", at::kLong},  {"<i4", at::kInt},    {"<i2", at::kShort},
+                           {"|i1", at::kChar},  {"|u1", at::kByte},   {"|b1", at::kBool}};
+constexpr const char* kKnownTypes = "float16 to 64, int8 to 64, uint8 and bool";
 
 std::string shape_text(at::IntArrayRef shape) {
   std::string out = "(";
@@ -145,82 +142,151 @@ class HeaderParser {
   size_t at_ = 0;
 };
 
-std::string read_header(std::ifstream& file, uint64_t size, const std::string& path) {
-  std::array<char, kMagicBytes + 2> first;
-  file.read(first.data(), first.size());
-  check(file.good() && std::memcmp(first.data(), kMagic, kMagicBytes) == 0, path,
-        ": is not a NumPy .npy file");
-  const int major = first[kMagicBytes];
-  check(major >= 1 && major <= 3, path, ": has .npy format ", major,
+/// The header's text; `data` becomes what comes after it.
+std::string read_header(std::string_view file, std::string_view* data, const std::string& where) {
+  check(file.size() >= kMagicBytes + 4 && file.starts_with(std::string_view(kMagic, kMagicBytes)),
+        where, ": is not a NumPy .npy file");
+  const int major = file[kMagicBytes];
+  check(major >= 1 && major <= 3, where, ": has .npy format ", major,
         ".x; formats 1.0 to 3.0 are read");
-  std::array<unsigned char, 4> bytes{};
-  file.read(reinterpret_cast<char*>(bytes.data()), major == 1 ? 2 : 4);
-  const size_t length = bytes[0] | bytes[1] << 8 | bytes[2] << 16 | size_t{bytes[3]} << 24;
-  check(file.good() && length <= size && length <= kMaxHeader, path,
+  const size_t width = major == 1 ? 2 : 4, begin = kMagicBytes + 2 + width;
+  size_t length = 0;
+  for (size_t i = width; i-- > 0;)
+    length = length << 8 |
+             (begin <= file.size() ? static_cast<unsigned char>(file[kMagicBytes + 2 + i]) : 255);
+  check(begin <= file.size() && length <= file.size() - begin && length <= kMaxHeader, where,
         ": damaged .npy file: its header would have ", length, " bytes");
-  std::string header(length, ' ');
-  file.read(header.data(), static_cast<std::streamsize>(length));
-  check(file.good(), path, ": damaged .npy file: it ends within its header");
-  return header;
+  *data = file.substr(begin + length);
+  return std::string(file.substr(begin, length));
 }
 
-}  // namespace
+/// Numbers of 16 bits without a sign, which LibTorch does not have.
+at::Tensor wider(std::string_view bytes, at::IntArrayRef sizes) {
+  const at::Tensor out = at::empty(sizes, at::kInt);
+  auto* const to = out.data_ptr<int32_t>();
+  for (int64_t i = 0; i < out.numel(); ++i) {
+    uint16_t value;
+    std::memcpy(&value, bytes.data() + 2 * i, 2);
+    to[i] = value;
+  }
+  return out;
+}
 
-void write_npy(const std::string& path, const at::Tensor& tensor) {
-  check(tensor.defined() && tensor.layout() == at::kStrided, path,
-        ": only ordinary (strided) tensors can be written");
-  const at::Tensor host = tensor.detach().cpu().contiguous();
+std::string npy_header(const at::Tensor& tensor, const std::string& where) {
   const char* descr = nullptr;
   for (const Type& type : kTypes)
-    if (host.scalar_type() == type.type) descr = type.descr;
-  check(descr, path, ": .npy files are written of ", kKnownTypes, ", not ",
-        c10::toString(host.scalar_type()));
+    if (tensor.scalar_type() == type.type) descr = type.descr;
+  check(descr, where, ": .npy files are written of ", kKnownTypes, ", not ",
+        c10::toString(tensor.scalar_type()));
   std::string header = std::string("{'descr': '") + descr +
-                       "', 'fortran_order': False, 'shape': " + shape_text(host.sizes()) + ", }";
+                       "', 'fortran_order': False, 'shape': " + shape_text(tensor.sizes()) + ", }";
   const size_t before = kMagicBytes + 2 + 2;
   header.resize((before + header.size() + 1 + 63) / 64 * 64 - before - 1, ' ');
   header += '\n';
   std::string start(kMagic, kMagicBytes);
   start +=
       {'\1', '\0', static_cast<char>(header.size() & 255), static_cast<char>(header.size() >> 8)};
+  return start + header;
+}
+
+at::Tensor on_host(const at::Tensor& tensor, const std::string& where) {
+  check(tensor.defined() && tensor.layout() == at::kStrided, where,
+        ": only ordinary (strided) tensors can be written");
+  return tensor.detach().cpu().contiguous();
+}
+
+std::string_view bytes_of(const at::Tensor& tensor) {
+  return {static_cast<const char*>(tensor.data_ptr()), tensor.nbytes()};
+}
+
+}  // namespace
+
+void write_npy(const std::string& path, const at::Tensor& tensor) {
+  const at::Tensor host = on_host(tensor, path);
+  const std::string header = npy_header(host, path);
   write_file_atomically(path, [&](const WriteBytes& write) {
-    write(start.data(), start.size());
     write(header.data(), header.size());
     write(host.data_ptr(), host.nbytes());
   });
 }
 
-at::Tensor read_npy(const std::string& path) {
-  std::error_code error;
-  const auto status = std::filesystem::status(path, error);
-  check(std::filesystem::exists(status), path, ": no such file");
-  check(std::filesystem::is_regular_file(status), path, ": is not a file");
-  const uint64_t size = std::filesystem::file_size(path, error);
-  std::ifstream file(path, std::ios::binary);
-  check(!error && file.good(), path, ": cannot be read: ", std::strerror(errno));
-
-  const std::string text = read_header(file, size, path);
-  const Header header = HeaderParser(text, path).parse();
-  const Type* found = nullptr;
-  for (const Type& type : kTypes)
-    if (*header.descr == type.descr) found = &type;
-  check(found, path, ": has dtype '", *header.descr, "'; little-endian ", kKnownTypes,
+at::Tensor parse_npy(const OwnedBytes& file, const std::string& where) {
+  std::string_view data;
+  const std::string text = read_header(file.bytes, &data, where);
+  const Header header = HeaderParser(text, where).parse();
+  const bool unsigned16 = *header.descr == "<u2";
+  at::ScalarType type = at::kShort;
+  bool known = unsigned16;
+  for (const Type& entry : kTypes)
+    if (*header.descr == entry.descr) {
+      type = entry.type;
+      known = true;
+    }
+  check(known, where, ": has dtype '", *header.descr, "'; little-endian ", kKnownTypes,
         " are read; convert it with .astype()");
-  check(!*header.fortran_order, path,
-        ": is in Fortran order; save it again from numpy.ascontiguousarray");
-  int64_t bytes = static_cast<int64_t>(c10::elementSize(found->type)), extent = bytes;
+  int64_t bytes = static_cast<int64_t>(c10::elementSize(type)), extent = bytes;
   for (const int64_t dimension : *header.shape) {
-    check(!__builtin_mul_overflow(extent, std::max<int64_t>(dimension, 1), &extent), path,
+    check(!__builtin_mul_overflow(extent, std::max<int64_t>(dimension, 1), &extent), where,
           ": its shape ", shape_text(*header.shape), " has more elements than can be addressed");
     bytes *= dimension;
   }
-  const uint64_t data = size - static_cast<uint64_t>(file.tellg());
-  check(static_cast<uint64_t>(bytes) == data, path, ": its shape ", shape_text(*header.shape),
-        " needs ", bytes, " bytes, the file has ", data, "; it is truncated or damaged");
-  const at::Tensor out = at::empty(*header.shape, at::TensorOptions(found->type));
-  file.read(static_cast<char*>(out.data_ptr()), bytes);
-  check(file.good(), path, ": cannot be read to its end");
+  check(static_cast<uint64_t>(bytes) == data.size(), where, ": its shape ",
+        shape_text(*header.shape), " needs ", bytes, " bytes, the file has ", data.size(),
+        "; it is truncated or damaged");
+  std::vector<int64_t> sizes = *header.shape;
+  if (*header.fortran_order) std::reverse(sizes.begin(), sizes.end());
+  if (type == at::kBool)
+    check(std::all_of(data.begin(), data.end(), [](char b) { return b == 0 || b == 1; }), where,
+          ": is of truth values, but has bytes other than 0 and 1");
+  const at::Tensor out = unsigned16 ? wider(data, sizes) : tensor_of(file, data, sizes, type);
+  if (!*header.fortran_order) return out;
+  std::vector<int64_t> reversed(sizes.size());
+  std::iota(reversed.rbegin(), reversed.rend(), 0);
+  return out.permute(reversed).contiguous();
+}
+
+at::Tensor read_npy(const std::string& path) {
+  const auto file = std::make_shared<MappedFile>(path);
+  return parse_npy({file->bytes(), file}, path);
+}
+
+void write_npz(const std::string& path, const std::map<std::string, at::Tensor>& tensors) {
+  std::vector<at::Tensor> hosts;
+  std::vector<std::string> headers;
+  for (const auto& [name, tensor] : tensors) {
+    const std::string where = path + ": '" + name + "'";
+    check(!name.empty() && name.size() < 60000, where, ": is no name for an array");
+    hosts.push_back(on_host(tensor, where));
+    headers.push_back(npy_header(hosts.back(), where));
+  }
+  std::vector<ZipPart> parts;
+  for (const auto& [name, tensor] : tensors) {
+    const size_t i = parts.size();
+    parts.push_back({name + ".npy", {headers[i], bytes_of(hosts[i])}});
+  }
+  write_file_atomically(path, [&](const WriteBytes& write) { write_zip(write, parts); });
+}
+
+std::map<std::string, at::Tensor> parse_npz(const OwnedBytes& file, const std::string& where) {
+  std::map<std::string, at::Tensor> out;
+  for (const ZipEntry& entry : zip_entries(file.bytes, where)) {
+    const std::string place = where + ": '" + entry.name.substr(0, 200) + "'";
+    check(entry.name.ends_with(".npy"), place, ": is no array (.npy)");
+    const std::string name = entry.name.substr(0, entry.name.size() - 4);
+    if (entry.deflated) {
+      const std::string bytes = inflated(entry, where);
+      out[name] = parse_npy({bytes, nullptr}, place);
+    } else {
+      check_stored(entry, where);
+      out[name] = parse_npy({entry.stored, file.owner}, place);
+    }
+  }
   return out;
+}
+
+std::map<std::string, at::Tensor> read_npz(const std::string& path) {
+  const auto file = std::make_shared<MappedFile>(path);
+  return parse_npz({file->bytes(), file}, path);
 }
 
 }  // namespace tweedie

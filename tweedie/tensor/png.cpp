@@ -4,7 +4,6 @@
 #include <cstring>
 
 #include <png.h>
-#include <sys/stat.h>
 
 #include "tweedie/base/error.h"
 #include "tweedie/base/files.h"
@@ -79,10 +78,10 @@ std::vector<int64_t> open_png(Reader& reader, std::FILE* file, const std::string
   check(height * width <= kMaxPixels, path, ": has ", width, " x ", height,
         " pixels; at most 2^28 are read");
   // Deflate shrinks at most 1032 times: a tiny file that claims to be huge is not believed.
-  struct stat about;
+  const int64_t held = size_of(file);
   const auto bytes = static_cast<int64_t>(png_get_rowbytes(reader.png, reader.info)) * height;
-  check(fstat(fileno(file), &about) == 0 && bytes / 8 / 1032 <= about.st_size, path, ": claims ",
-        width, " x ", height, " pixels, but has only ", about.st_size, " bytes");
+  check(bytes / 8 / 1032 <= held, path, ": claims ", width, " x ", height, " pixels, but has only ",
+        held, " bytes");
   return {png_get_channels(reader.png, reader.info), height, width,
           png_get_bit_depth(reader.png, reader.info) == 16 ? 65536 : 256};
 }
@@ -113,14 +112,20 @@ void append_bytes(png_structp png, png_bytep bytes, size_t count) {
 }
 void flush_nothing(png_structp) {}
 
-bool encode(png_structp png, png_infop info, std::string* out, uint32_t width, uint32_t height,
-            int colour, png_textp texts, int text_count, png_bytepp rows) {
+struct Picture {
+  uint32_t width, height;
+  int bits, colour;
+};
+
+bool encode(png_structp png, png_infop info, std::string* out, const Picture& picture,
+            png_textp texts, int text_count, png_bytepp rows) {
   if (setjmp(png_jmpbuf(png))) return false;
   png_set_write_fn(png, out, append_bytes, flush_nothing);
-  png_set_IHDR(png, info, width, height, 8, colour, PNG_INTERLACE_NONE,
-               PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+  png_set_IHDR(png, info, picture.width, picture.height, picture.bits, picture.colour,
+               PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
   if (text_count > 0) png_set_text(png, info, texts, text_count);
   png_write_info(png, info);
+  if (picture.bits == 16) png_set_swap(png);  // its 16 bits are big-endian
   png_write_image(png, rows);
   png_write_end(png, info);
   return true;
@@ -158,18 +163,25 @@ DecodedPng decode_png(std::FILE* file, const std::string& path) {
   return out;
 }
 
-void write_png(const std::string& path, const at::Tensor& pixels, const TextChunks& texts) {
-  check(pixels.dim() == 3 && pixels.scalar_type() == at::kByte && pixels.numel() > 0 &&
+std::string encode_png(const at::Tensor& pixels, const TextChunks& texts, const std::string& path) {
+  const bool deep = pixels.scalar_type() == at::kInt;
+  check(pixels.dim() == 3 && (deep || pixels.scalar_type() == at::kByte) && pixels.numel() > 0 &&
             pixels.size(0) <= 4,
-        path, ": a PNG needs uint8 pixels [C, H, W] with C = 1..4, got ",
+        path, ": a PNG needs uint8 or int32 pixels [C, H, W] with C = 1..4, got ",
         c10::toString(pixels.scalar_type()), " ", pixels.sizes());
   const int64_t channels = pixels.size(0), height = pixels.size(1), width = pixels.size(2);
   check(height < (1 << 24) && width < (1 << 24), path, ": ", width, " x ", height,
         " pixels are too many for a PNG");
-  const at::Tensor interleaved = pixels.cpu().permute({1, 2, 0}).contiguous();  // [H, W, C]
+  check(!deep || (pixels.min().item<int>() >= 0 && pixels.max().item<int>() < 65536), path,
+        ": 16-bit pixels are 0 to 65535");
+  const at::Tensor interleaved = pixels.cpu()
+                                     .permute({1, 2, 0})
+                                     .to(deep ? at::kShort : at::kByte)  // the same 16 bits
+                                     .contiguous();                      // [H, W, C]
   std::vector<png_bytep> rows(static_cast<size_t>(height));
   for (int64_t i = 0; i < height; ++i)
-    rows[static_cast<size_t>(i)] = interleaved.data_ptr<uint8_t>() + i * width * channels;
+    rows[static_cast<size_t>(i)] =
+        static_cast<png_bytep>(interleaved.data_ptr()) + i * width * channels * (deep ? 2 : 1);
 
   std::vector<png_text> list;
   for (const auto& [key, text] : texts) {
@@ -188,11 +200,16 @@ void write_png(const std::string& path, const at::Tensor& pixels, const TextChun
                               PNG_COLOR_TYPE_RGB_ALPHA};
   Writer writer;
   check(writer.png && writer.info, path, ": no memory to write it");
-  check(encode(writer.png, writer.info, &writer.out, static_cast<uint32_t>(width),
-               static_cast<uint32_t>(height), kColours[channels - 1], list.data(),
+  const Picture picture = {static_cast<uint32_t>(width), static_cast<uint32_t>(height),
+                           deep ? 16 : 8, kColours[channels - 1]};
+  check(encode(writer.png, writer.info, &writer.out, picture, list.data(),
                static_cast<int>(list.size()), rows.data()),
         path, ": cannot be made a PNG: ", writer.fault.message);
-  write_file_atomically(path, writer.out);
+  return writer.out;
+}
+
+void write_png(const std::string& path, const at::Tensor& pixels, const TextChunks& texts) {
+  write_file_atomically(path, encode_png(pixels, texts, path));
 }
 
 }  // namespace tweedie

@@ -4,8 +4,6 @@
 #include <array>
 #include <cstdio>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <limits>
 #include <set>
 
@@ -14,6 +12,7 @@
 #include "tweedie/base/error.h"
 #include "tweedie/base/files.h"
 #include "tweedie/base/json.h"
+#include "tweedie/base/mapped_file.h"
 
 namespace tweedie {
 namespace {
@@ -30,22 +29,23 @@ struct Type {
   int64_t bytes;
   at::ScalarType type;  // Undefined: LibTorch has none
 };
+// In the order in which the format's library tells types apart; files begin with the last of them.
 constexpr Type kTypes[] = {
     {"BOOL", 1, at::kBool},
     {"U8", 1, at::kByte},
     {"I8", 1, at::kChar},
+    {"F8_E5M2", 1, at::ScalarType::Undefined},
+    {"F8_E4M3", 1, at::ScalarType::Undefined},
     {"I16", 2, at::kShort},
-    {"I32", 4, at::kInt},
-    {"I64", 8, at::kLong},
+    {"U16", 2, at::ScalarType::Undefined},
     {"F16", 2, at::kHalf},
     {"BF16", 2, at::kBFloat16},
+    {"I32", 4, at::kInt},
+    {"U32", 4, at::ScalarType::Undefined},
     {"F32", 4, at::kFloat},
     {"F64", 8, at::kDouble},
-    {"U16", 2, at::ScalarType::Undefined},
-    {"U32", 4, at::ScalarType::Undefined},
+    {"I64", 8, at::kLong},
     {"U64", 8, at::ScalarType::Undefined},
-    {"F8_E4M3", 1, at::ScalarType::Undefined},
-    {"F8_E5M2", 1, at::ScalarType::Undefined},
 };
 
 const Type* find_type(const std::string& name) {
@@ -161,9 +161,8 @@ class HeaderParser final : public nlohmann::json_sax<Json> {
 
 /// A checked file: every entry has a known type, and the entries tile the data exactly.
 struct Opened {
-  std::ifstream stream;
-  uint64_t data_begin = 0;
-  std::string header;
+  OwnedBytes source;
+  std::string_view data;
   std::map<std::string, Entry> tensors;
   std::map<std::string, std::string> metadata;
 };
@@ -181,7 +180,8 @@ int64_t entry_bytes(const Entry& entry, const std::string& where) {
   return bytes;
 }
 
-void check_tiling(const Opened& file, uint64_t data_bytes, const std::string& path) {
+void check_tiling(const Opened& file, const std::string& path) {
+  const uint64_t data_bytes = file.data.size();
   std::vector<std::pair<const std::string*, const Entry*>> order;
   for (const auto& [name, entry] : file.tensors) {
     const std::string where = path + ": tensor '" + name.substr(0, 200) + "'";
@@ -208,58 +208,46 @@ void check_tiling(const Opened& file, uint64_t data_bytes, const std::string& pa
         data_bytes - static_cast<uint64_t>(end), " bytes after the last tensor belong to nothing");
 }
 
-Opened open_file(const std::string& path) {
-  std::error_code error;
-  const auto status = std::filesystem::status(path, error);
-  check(std::filesystem::exists(status), path, ": no such file");
-  check(std::filesystem::is_regular_file(status), path, ": is not a file");
-  const uint64_t size = std::filesystem::file_size(path, error);
-  check(!error, path, ": cannot be read: ", error.message());
+Opened open_bytes(const OwnedBytes& source, const std::string& path) {
+  const size_t size = source.bytes.size();
   check(size >= 8, path, ": has ", size, " bytes; a safetensors file has at least 8");
-
-  Opened file;
-  file.stream.open(path, std::ios::binary);
-  check(file.stream.good(), path, ": cannot be read: ", std::strerror(errno));
-  std::array<unsigned char, 8> length_bytes;
-  file.stream.read(reinterpret_cast<char*>(length_bytes.data()), 8);
   uint64_t length = 0;
-  for (int i = 7; i >= 0; --i) length = length << 8 | length_bytes[i];
+  for (size_t i = 8; i-- > 0;) length = length << 8 | static_cast<unsigned char>(source.bytes[i]);
   check(length <= size - 8 && length <= kMaxHeader, path, ": its header would have ", length,
         " bytes of a file of ", size, "; it is truncated, or not a safetensors file");
-  file.header.resize(length);
-  file.stream.read(file.header.data(), static_cast<std::streamsize>(length));
-  check(file.stream.good(), path, ": cannot be read to the end of its header");
-  file.data_begin = 8 + length;
+  const std::string_view header = source.bytes.substr(8, length);
 
   HeaderParser parser;
   // The parser would take a zero byte for the end.
-  check(file.header.find('\0') == std::string::npos, path, ": the header has a zero byte in it");
+  check(header.find('\0') == std::string_view::npos, path, ": the header has a zero byte in it");
   try {
-    Json::sax_parse(file.header, &parser);
+    Json::sax_parse(header, &parser);
   } catch (const Error& fault) {
     throw Error(path + ": " + fault.what());
   }
-  file.tensors = std::move(parser.tensors);
-  file.metadata = std::move(parser.metadata);
-  check_tiling(file, size - file.data_begin, path);
+  Opened file{source, source.bytes.substr(8 + length), std::move(parser.tensors),
+              std::move(parser.metadata)};
+  check_tiling(file, path);
   return file;
 }
 
-at::Tensor read_tensor(Opened& file, const std::string& name, const Entry& entry,
+Opened open_file(const std::string& path) {
+  const auto mapped = std::make_shared<MappedFile>(path);
+  return open_bytes({mapped->bytes(), mapped}, path);
+}
+
+at::Tensor read_tensor(const Opened& file, const std::string& name, const Entry& entry,
                        const std::string& path) {
   const Type* type = find_type(entry.dtype);
   check(type->type != at::ScalarType::Undefined, path, ": tensor '", name, "': dtype ", entry.dtype,
         " is not supported here");
-  const at::Tensor tensor = at::empty(entry.shape, at::TensorOptions(type->type));
-  file.stream.seekg(static_cast<std::streamoff>(file.data_begin) + entry.offsets[0]);
-  auto* data = static_cast<char*>(tensor.data_ptr());
-  const int64_t bytes = entry.offsets[1] - entry.offsets[0];
-  file.stream.read(data, bytes);
-  check(file.stream.good(), path, ": tensor '", name, "' cannot be read");
+  const auto begin = static_cast<size_t>(entry.offsets[0]);
+  const std::string_view bytes =
+      file.data.substr(begin, static_cast<size_t>(entry.offsets[1]) - begin);
   if (type->type == at::kBool)
-    check(std::all_of(data, data + bytes, [](char b) { return b == 0 || b == 1; }), path,
+    check(std::all_of(bytes.begin(), bytes.end(), [](char b) { return b == 0 || b == 1; }), path,
           ": tensor '", name, "' is BOOL, but has bytes other than 0 and 1");
-  return tensor;
+  return tensor_of(file.source, bytes, entry.shape, type->type);
 }
 
 uint32_t crc_of(const void* bytes, size_t count) {
@@ -272,48 +260,61 @@ std::string hex(uint32_t value) {
   return text;
 }
 
-std::string type_name(const at::Tensor& tensor, const std::string& where) {
+const Type& type_of(const at::Tensor& tensor, const std::string& where) {
   check(tensor.defined() && tensor.layout() == at::kStrided, where,
         ": only ordinary (strided) tensors can be written");
   for (const Type& type : kTypes)
-    if (tensor.scalar_type() == type.type) return type.name;
+    if (tensor.scalar_type() == type.type) return type;
   throw Error(where + ": the type " + c10::toString(tensor.scalar_type()) +
               " has no name in the safetensors format");
 }
 
-std::string header_text(const std::map<std::string, at::Tensor>& tensors,
-                        const std::map<std::string, std::string>& metadata,
-                        const std::string& path) {
-  SortedJson header = SortedJson::object();
-  if (!metadata.empty()) header["__metadata__"] = metadata;
-  size_t begin = 0;
-  for (const auto& [name, tensor] : tensors) {
+/// What is written: tensors in the file's order, on the host.
+struct Outgoing {
+  std::vector<std::string> names;
+  std::vector<at::Tensor> tensors;
+  std::vector<Entry> entries;
+};
+
+Outgoing outgoing(const std::map<std::string, at::Tensor>& given, const std::string& path) {
+  std::vector<std::pair<const Type*, const std::string*>> order;
+  for (const auto& [name, tensor] : given) {
     const std::string where = path + ": tensor '" + name + "'";
     check(name != "__metadata__", where, ": this name is the format's own");
-    const std::string dtype = type_name(tensor, where);
-    const size_t end = begin + tensor.nbytes();
-    header[name] = {
-        {"dtype", dtype}, {"shape", tensor.sizes().vec()}, {"data_offsets", {begin, end}}};
+    order.emplace_back(&type_of(tensor, where), &name);
+  }
+  std::stable_sort(order.begin(), order.end(),
+                   [](const auto& a, const auto& b) { return a.first > b.first; });
+  Outgoing out;
+  int64_t begin = 0;
+  for (const auto& [type, name] : order) {
+    out.names.push_back(*name);
+    out.tensors.push_back(given.at(*name).detach().cpu().contiguous());
+    const int64_t end = begin + static_cast<int64_t>(out.tensors.back().nbytes());
+    out.entries.push_back({type->name, out.tensors.back().sizes().vec(), {begin, end}});
     begin = end;
   }
+  return out;
+}
+
+std::string header_text(const Outgoing& file, const std::map<std::string, std::string>& metadata,
+                        const std::string& path) {
   try {
-    return header.dump();
+    std::string text;
+    if (!metadata.empty()) text += ",\"__metadata__\":" + SortedJson(metadata).dump();
+    for (size_t i = 0; i < file.names.size(); ++i) {
+      const Entry& entry = file.entries[i];
+      text += "," + SortedJson(file.names[i]).dump() + ":{\"dtype\":\"" + entry.dtype +
+              "\",\"shape\":" + SortedJson(entry.shape).dump() +
+              ",\"data_offsets\":" + SortedJson(entry.offsets).dump() + "}";
+    }
+    return "{" + text.substr(std::min<size_t>(text.size(), 1)) + "}";
   } catch (const SortedJson::exception& fault) {
     throw Error(path + ": a name or metadata text is not UTF-8: " + fault.what());
   }
 }
 
-std::map<std::string, at::Tensor> on_host(const std::map<std::string, at::Tensor>& tensors) {
-  std::map<std::string, at::Tensor> out;
-  for (const auto& [name, tensor] : tensors)
-    out[name] = tensor.defined() && tensor.layout() == at::kStrided
-                    ? tensor.detach().cpu().contiguous()
-                    : tensor;  // header_text refuses it by name
-  return out;
-}
-
-void write_file(const std::string& path, const std::map<std::string, at::Tensor>& tensors,
-                std::string header) {
+void write_file(const std::string& path, const Outgoing& file, std::string header) {
   header.resize((header.size() + 7) / 8 * 8, ' ');
   check(header.size() <= kMaxHeader, path, ": the header would have ", header.size(),
         " bytes; the format allows ", kMaxHeader);
@@ -322,16 +323,17 @@ void write_file(const std::string& path, const std::map<std::string, at::Tensor>
   write_file_atomically(path, [&](const WriteBytes& write) {
     write(length.data(), length.size());
     write(header.data(), header.size());
-    for (const auto& [name, tensor] : tensors) write(tensor.data_ptr(), tensor.nbytes());
+    for (const at::Tensor& tensor : file.tensors) write(tensor.data_ptr(), tensor.nbytes());
   });
 }
 
 /// What the header's checksum covers: everything that the header says but the checksum itself.
-std::string covered_header(const Opened& file) {
+std::string covered_header(const std::map<std::string, Entry>& tensors,
+                           const std::map<std::string, std::string>& metadata) {
   SortedJson header = SortedJson::object();
-  for (const auto& [key, text] : file.metadata)
+  for (const auto& [key, text] : metadata)
     if (key != kHeaderCrc) header["__metadata__"][key] = text;
-  for (const auto& [name, entry] : file.tensors)
+  for (const auto& [name, entry] : tensors)
     header[name] = {
         {"dtype", entry.dtype}, {"shape", entry.shape}, {"data_offsets", entry.offsets}};
   return header.dump();
@@ -350,13 +352,18 @@ SortedJson parse_crcs(const std::string& text, const std::string& path) {
 
 }  // namespace
 
-TensorFile read_safetensors(const std::string& path) {
-  Opened file = open_file(path);
+TensorFile parse_safetensors(const OwnedBytes& bytes, const std::string& where) {
+  Opened file = open_bytes(bytes, where);
   TensorFile out;
   for (const auto& [name, entry] : file.tensors)
-    out.tensors[name] = read_tensor(file, name, entry, path);
+    out.tensors[name] = read_tensor(file, name, entry, where);
   out.metadata = std::move(file.metadata);
   return out;
+}
+
+TensorFile read_safetensors(const std::string& path) {
+  const auto mapped = std::make_shared<MappedFile>(path);
+  return parse_safetensors({mapped->bytes(), mapped}, path);
 }
 
 TensorFileHeader read_safetensors_header(const std::string& path) {
@@ -369,26 +376,26 @@ TensorFileHeader read_safetensors_header(const std::string& path) {
 }
 
 void write_safetensors(const std::string& path, const TensorFile& file) {
-  const auto tensors = on_host(file.tensors);
-  write_file(path, tensors, header_text(tensors, file.metadata, path));
+  const Outgoing out = outgoing(file.tensors, path);
+  write_file(path, out, header_text(out, file.metadata, path));
 }
 
 void write_checked_safetensors(const std::string& path, const TensorFile& file) {
   check(!file.metadata.contains(kTensorCrcs) && !file.metadata.contains(kHeaderCrc), path,
         ": the metadata keys '", kTensorCrcs, "' and '", kHeaderCrc, "' hold the checksums");
-  const auto tensors = on_host(file.tensors);
+  const Outgoing out = outgoing(file.tensors, path);
   std::map<std::string, std::string> metadata = file.metadata;
+  header_text(out, metadata, path);  // refuses what is not UTF-8 before bytes are read
   SortedJson crcs = SortedJson::object();
-  header_text(tensors, metadata,
-              path);  // refuses what has no name in the format, before its bytes are read
-  for (const auto& [name, tensor] : tensors)
-    crcs[name] = hex(crc_of(tensor.data_ptr(), tensor.nbytes()));
+  std::map<std::string, Entry> entries;
+  for (size_t i = 0; i < out.names.size(); ++i) {
+    crcs[out.names[i]] = hex(crc_of(out.tensors[i].data_ptr(), out.tensors[i].nbytes()));
+    entries[out.names[i]] = out.entries[i];
+  }
   metadata[kTensorCrcs] = crcs.dump();
-  metadata[kHeaderCrc] = [&] {
-    const std::string covered = header_text(tensors, metadata, path);
-    return hex(crc_of(covered.data(), covered.size()));
-  }();
-  write_file(path, tensors, header_text(tensors, metadata, path));
+  const std::string covered = covered_header(entries, metadata);
+  metadata[kHeaderCrc] = hex(crc_of(covered.data(), covered.size()));
+  write_file(path, out, header_text(out, metadata, path));
 }
 
 TensorFile read_checked_safetensors(const std::string& path) {
@@ -397,7 +404,7 @@ TensorFile read_checked_safetensors(const std::string& path) {
         ": has no checksums ('", kTensorCrcs,
         "' in its metadata); it was not written by tweedie "
         "as a checkpoint, or it is damaged");
-  const std::string covered = covered_header(file);
+  const std::string covered = covered_header(file.tensors, file.metadata);
   check(hex(crc_of(covered.data(), covered.size())) == file.metadata[kHeaderCrc], path,
         ": damaged: the checksum of its header does not match");
   const SortedJson crcs = parse_crcs(file.metadata[kTensorCrcs], path);

@@ -1,0 +1,150 @@
+#include "tweedie/jobs/exchange.h"
+
+#include <doctest/doctest.h>
+
+#include <filesystem>
+
+#include "tests/jobs/scratch.h"
+#include "tests/refusal.h"
+#include "tweedie/base/files.h"
+#include "tweedie/jobs/describe.h"
+#include "tweedie/jobs/foreign_model.h"
+#include "tweedie/jobs/sample.h"
+#include "tweedie/tensor/random.h"
+
+using namespace tweedie;
+using tweedie::testing::refusal;
+using tweedie::testing::says;
+
+namespace {
+
+RunConfig small_unet(const Json& more = Json::object()) {
+  Json config = {{"model",
+                  {{"network", "unet"},
+                   {"channels", 8},
+                   {"multipliers", {1, 2}},
+                   {"layers_per_block", 1},
+                   {"norm_num_groups", 4},
+                   {"zero_init", false}}},
+                 {"data", {{"conditional", true}}}};
+  config.merge_patch(more);
+  return make_config(config);
+}
+
+const DataShape kShape = {{1, 8, 8}, 256, {"shirt", "shoe"}, Json::array()};
+
+Tensor sampled(const Model& model, const Tensor& noise, const Json& options = Json::object()) {
+  SampleRequest request;
+  request.count = noise.size(0);
+  request.noise = noise;
+  request.steps = 4;
+  request.sampler = "ddim";
+  request.path = "trailing";
+  request.sampler_options = options;
+  request.precision = "fp32";
+  return sample(model, builtin(), request).x;
+}
+
+}  // namespace
+
+TEST_CASE("a model goes out as a pipeline of diffusers, comes back, and draws the same samples") {
+  const Scratch folder;
+  const Registry registry = builtin();
+  for (const Json& more : {Json::object(), Json{{"model", {{"fourier_features", {1, 2}}}}}}) {
+    const bool plain = more.empty();
+    const Model model = build_model(small_unet(more), kShape, registry);
+    const std::string out = folder / (plain ? "plain" : "fourier");
+    const ExchangeReport report = export_model(model, out, registry);
+    CHECK(report.difference == 0);
+    CHECK(report.largest > 0);
+    CHECK(is_foreign_model(out));
+    const Model back = load_model(out, registry);
+    CHECK(back.data.classes == kShape.classes);
+    CHECK(back.config.sample.sampler == "ddim");
+    const Tensor noise = keyed_normal({3, Stream::data}, {0, 1}, 0, {1, 8, 8});
+    CHECK(at::allclose(sampled(model, noise, {{"clip", false}}), sampled(back, noise), 1e-5, 1e-5));
+    const Json said = describe(out);
+    CHECK(said["kind"] == "diffusers UNet2DModel");
+    CHECK(says(refusal([&] { export_model(model, out, registry); }), "exists already"));
+  }
+}
+
+TEST_CASE("a continuous process goes out as the chain that its network is told of") {
+  const Scratch folder;
+  const Registry registry = builtin();
+  const Model model = build_model(small_unet({{"schedule", {{"name", "log-snr-linear"}}},
+                                              {"model", {{"parameterisation", "v"}}}}),
+                                  kShape, registry);
+  export_model(model, folder / "out", registry);
+  const Model back = load_model(folder / "out", registry);
+  REQUIRE(back.schedule.steps == 1001);
+  for (const int64_t k : {200, 500, 1000}) {
+    const Level chain = back.schedule.at(static_cast<double>(k + 1) / 1001);
+    const Level curve = model.schedule.at(static_cast<double>(k) / 1000);
+    CHECK(log_snr(chain) == doctest::Approx(log_snr(curve)).epsilon(1e-3));
+    CHECK(back.parameterisation(chain).c_noise ==
+          doctest::Approx(model.parameterisation(curve).c_noise));
+  }
+}
+
+TEST_CASE("an imported file is the model that it was made of, and goes out as it came in") {
+  const Scratch folder;
+  const Registry registry = builtin();
+  export_model(build_model(small_unet(), kShape, registry), folder / "first", registry);
+  const ExchangeReport report = import_model(folder / "first", folder / "model.safetensors",
+                                             {{"sample", {{"steps", 7}}}}, registry);
+  CHECK(report.difference == 0);
+  const Model model = load_model(folder / "model.safetensors", registry);
+  CHECK(model.config.sample.steps == 7);
+  export_model(model, folder / "second", registry);
+  for (const char* file : {"scheduler/scheduler_config.json", "unet/config.json"}) {
+    CAPTURE(file);
+    CHECK(parse_json(read_file(folder / (std::string("first/") + file))) ==
+          parse_json(read_file(folder / (std::string("second/") + file))));
+  }
+  CHECK(says(refusal([&] {
+               import_model(folder / "model.safetensors", folder / "x.safetensors", {}, registry);
+             }),
+             "of ours already"));
+}
+
+TEST_CASE("what cannot be exported says why, and leaves nothing behind") {
+  const Scratch folder;
+  const Registry registry = builtin();
+  const Model flow = build_model(
+      small_unet({{"schedule", {{"name", "flow"}}}, {"model", {{"parameterisation", "velocity"}}}}),
+      kShape, registry);
+  CHECK(says(refusal([&] { export_model(flow, folder / "out", registry); }), "keep the variance"));
+  CHECK(std::filesystem::is_empty(folder / "."));
+}
+
+TEST_CASE("sharded weights are read by their index; a damaged index and NaN are refused") {
+  const Scratch folder;
+  const Registry registry = builtin();
+  const std::string out = folder / "out";
+  export_model(build_model(small_unet(), kShape, registry), out, registry);
+  const std::string whole = out + "/unet/diffusion_pytorch_model.safetensors";
+  const TensorFile file = read_safetensors(whole);
+  Json map = Json::object();
+  TensorFile parts[2];
+  for (const auto& [name, tensor] : file.tensors) {
+    const size_t part = map.size() % 2;
+    parts[part].tensors[name] = tensor.clone();
+    map[name] = part == 0 ? "a.safetensors" : "b.safetensors";
+  }
+  write_safetensors(out + "/unet/a.safetensors", parts[0]);
+  write_safetensors(out + "/unet/b.safetensors", parts[1]);
+  const std::string index = out + "/unet/diffusion_pytorch_model.safetensors.index.json";
+  write_file_atomically(index, Json{{"weight_map", map}}.dump());
+  std::filesystem::remove(whole);
+  CHECK(read_weights(index).tensors.size() == file.tensors.size());
+
+  map["conv_in.bias"] = "../../etc/passwd";
+  write_file_atomically(index, Json{{"weight_map", map}}.dump());
+  CHECK(says(refusal([&] { read_weights(index); }), "is no file beside the index"));
+  std::filesystem::remove(index);
+  TensorFile broken = file;
+  broken.tensors["conv_in.bias"] = at::full({8}, std::nan(""));
+  write_safetensors(whole, broken);
+  CHECK(says(refusal([&] { load_model(out, registry); }), "'conv_in.bias'"));
+}

@@ -1,0 +1,129 @@
+"""What run.sh runs: python check.py TWEEDIE SCRATCH_FOLDER"""
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy
+import safetensors.torch
+import torch
+from diffusers import DiffusionPipeline, UNet2DModel
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+TOLERANCE = 1e-4  # of samples, in fp32; of the largest value where that is over 1
+failures = []
+
+
+def expect(holds, words):
+    print(("ok: " if holds else "FAILED: ") + words, flush=True)
+    if not holds:
+        failures.append(words)
+
+
+class Peers:
+    def __init__(self, program, folder):
+        self.program, self.folder = program, pathlib.Path(folder)
+
+    def tweedie(self, *arguments):
+        done = subprocess.run([self.program, *map(str, arguments)], capture_output=True, text=True)
+        if done.returncode != 0:
+            sys.exit(f"peers: tweedie {' '.join(map(str, arguments))}: {done.stderr}")
+        return done.stdout
+
+    def trained(self, name, recipe, *settings):
+        """A hundred steps on coloured ramps: what is compared is arithmetic, not beauty."""
+        data = self.folder / "pictures.npz"
+        if not data.exists():
+            colours = numpy.random.default_rng(0).uniform(0, 255, (64, 1, 1, 3))
+            ramp = numpy.linspace(0, 1, 8)[:, None, None] * numpy.linspace(0, 1, 8)[None, :, None]
+            numpy.savez(data, x=(colours * ramp).astype(numpy.uint8), y=numpy.arange(64) % 3)
+        run = self.folder / name
+        small = ["network=unet", "channels=32", "multipliers=[1,2]", "layers_per_block=1", "attention=[4]",
+                 "norm_num_groups=8"]
+        options = [f"model.{setting}" for setting in small] + ["train.batch=8", "data.flip=false", "train.warmup=10", "watch.held_out_every=0",
+                                                               "watch.samples_every=50", "watch.samples=4",
+                                                               "watch.log_every=10", *settings]
+        self.tweedie("train", "--data", f"array:{data}?key=x&labels=y", "--recipe", recipe, "--out", run, "--steps", 100,
+                     *[word for option in options for word in ("--set", option)])
+        return run
+
+    def same_samples(self, name, recipe, steps, *settings):
+        """A run exported, loaded by diffusers and sampled there from the same noise."""
+        run, out = self.trained(name, recipe, *settings), self.folder / f"{name}-diffusers"
+        self.tweedie("export", run, "--out", out)
+        noise = numpy.random.default_rng(1).standard_normal((6, 3, 8, 8), dtype=numpy.float32)
+        numpy.save(self.folder / "noise.npy", noise)
+        self.tweedie("sample", out, "--noise", self.folder / "noise.npy", "--steps", steps, "--precision", "fp32",
+                     "--out", self.folder / "ours.npy")
+        ours = numpy.load(self.folder / "ours.npy")
+        pipeline = DiffusionPipeline.from_pretrained(out, trust_remote_code=True)
+        classes = pipeline.unet.config.num_class_embeds
+        labels = torch.arange(6) % (classes - 1) if classes else None
+        pipeline.scheduler.set_timesteps(steps)
+        x = torch.from_numpy(noise)
+        with torch.no_grad():
+            for t in pipeline.scheduler.timesteps:
+                x = pipeline.scheduler.step(pipeline.unet(x, t, class_labels=labels).sample, t, x).prev_sample
+        worst = float(numpy.abs(x.numpy() - ours).max())
+        largest = float(numpy.abs(ours).max())
+        expect(worst <= TOLERANCE * max(1, largest),
+               f"{name}: samples after {steps} steps in diffusers differ by {worst:.2g} at most (values up to {largest:.3g})")
+        return run, out
+
+    def from_diffusers(self):
+        """A network made by diffusers is described and sampled; PyTorch's own file gives the same samples."""
+        torch.manual_seed(0)
+        unet = UNet2DModel(sample_size=8, in_channels=3, out_channels=3, layers_per_block=1,
+                           block_out_channels=(32, 64), norm_num_groups=8,
+                           down_block_types=("DownBlock2D", "AttnDownBlock2D"), up_block_types=("AttnUpBlock2D", "UpBlock2D"))
+        samples = []
+        for kind, safe in (("safetensors", True), ("bin", False)):
+            folder = self.folder / f"unet-{kind}"
+            if safe:
+                unet.save_pretrained(folder)
+            else:
+                folder.mkdir()
+                unet.save_config(folder)
+                torch.save(unet.state_dict(), folder / "diffusion_pytorch_model.bin")
+            said = json.loads(self.tweedie("describe", folder, "--json", "-"))
+            expect(said["kind"] == "diffusers UNet2DModel", f"a {kind} folder of diffusers is described")
+            self.tweedie("sample", folder, "-n", 2, "--steps", 5, "--out", self.folder / "x.npy")
+            samples.append(numpy.load(self.folder / "x.npy"))
+        expect(numpy.array_equal(*samples), "the same weights in .safetensors and .bin give the same samples")
+
+    def same_bytes(self, out):
+        """safetensors writes the file back that we wrote."""
+        path = next(out.glob("unet/*.safetensors"))
+        with safetensors.safe_open(path, "pt") as file:
+            metadata = file.metadata()
+        safetensors.torch.save_file(safetensors.torch.load_file(path), self.folder / "again.safetensors",
+                                    metadata={"format": metadata["format"]})
+        ours, theirs = path.read_bytes(), (self.folder / "again.safetensors").read_bytes()
+        expect(len(metadata) > 1 or ours == theirs, "safetensors writes the same bytes")
+
+    def dashboard(self, run):
+        events = EventAccumulator(str(run), size_guidance={"images": 0, "scalars": 0})
+        events.Reload()
+        lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        wanted = [(line["step"], line["loss"]) for line in lines if "loss" in line]
+        got = [(event.step, event.value) for event in events.Scalars("loss")]
+        expect(len(wanted) == len(got) and numpy.allclose(wanted, got), "TensorBoard reads the losses of metrics.jsonl")
+        expect(events.Images("samples/raw")[0].encoded_image_string.startswith(b"\x89PNG"), "TensorBoard reads pictures")
+
+
+def main(program, folder):
+    peers = Peers(program, folder)
+    run, plain = peers.same_samples("chain", "ddpm", 50)
+    # Continuous, classes, v prediction, Fourier features (of low powers: with high ones an untrained network is chaotic);
+    # 91 divides the 1001 steps of its chain.
+    peers.same_samples("continuous", "fashion-mnist", 91, "model.fourier_features=[0,1]")
+    peers.same_bytes(plain)
+    peers.from_diffusers()
+    peers.dashboard(run)
+    if failures:
+        sys.exit(f"peers: {len(failures)} of these failed")
+    print("peers: all hold")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

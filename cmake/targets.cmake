@@ -3,10 +3,6 @@ add_library(tweedie_flags INTERFACE)
 target_compile_options(tweedie_flags INTERFACE -Wall -Wextra -Wno-missing-field-initializers -fno-math-errno
   # GCC 12 sees overruns in std::string where there are none (gcc.gnu.org/PR105329, PR105651).
   $<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess;-Wno-restrict;-Wno-array-bounds;-Wno-stringop-overflow> $<$<BOOL:${TWEEDIE_WERROR}>:-Werror>)
-if(TWEEDIE_FUZZ)
-  set(TWEEDIE_SANITIZE ON)
-  target_compile_options(tweedie_flags INTERFACE -fsanitize=fuzzer-no-link)
-endif()
 if(TWEEDIE_SANITIZE)
   target_compile_options(tweedie_flags INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=undefined
     -fno-omit-frame-pointer)

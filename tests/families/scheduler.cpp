@@ -40,6 +40,8 @@ TEST_CASE("a scheduler's process, prediction and solver are ours by another name
                                                   {"trained_betas", {0.1, 0.2}},
                                                   {"num_train_timesteps", 2}});
   CHECK(listed.schedule["name"] == "betas");
+  CHECK(read_scheduler({{"_class_name", "EDMEulerScheduler"}, {"sigma_data", 1.0}})
+            .parameterisation_options["sigma_data"] == 1.0);
   CHECK(listed.sample["steps"] == 2);
 }
 
@@ -48,14 +50,18 @@ TEST_CASE(
   const SchedulerReading odd = read_scheduler(
       {{"_class_name", "DDIMScheduler"}, {"thresholding", true}, {"new_in_2030", 3}});
   REQUIRE(odd.notes.size() == 2);
-  CHECK(says(odd.notes[0], "'new_in_2030' = 3 is not known"));
-  CHECK(says(odd.notes[1], "thresholding = true is not followed"));
+  CHECK(says(odd.notes[0], "thresholding = true is not followed"));
+  CHECK(says(odd.notes[1], "new_in_2030 = 3 is not known"));
   const auto fault = [](const Json& config) { return refusal([&] { read_scheduler(config); }); };
   CHECK(says(fault({{"_class_name", "DDIMSchedular"}}), "did you mean 'DDIMScheduler'"));
   CHECK(says(fault({{"_class_name", "DDIMScheduler"}, {"beta_schedule", "spiral"}}), "'spiral'"));
   CHECK(
       says(fault({{"_class_name", "DDIMScheduler"}, {"beta_start", "low"}}), "expected a number"));
   CHECK(says(fault({{"_class_name", "DDIMScheduler"}, {"num_train_timesteps", 0}}), "got 0"));
+  CHECK(says(fault({{"_class_name", "EDMEulerScheduler"}, {"prediction_type", "v_prediction"}}),
+             "of EDMEulerScheduler is not supported"));
+  CHECK(says(fault({{"_class_name", "DDPMScheduler"}, {"variance_type", "learned"}}),
+             "learned_range"));
 }
 
 TEST_CASE("a chain of ours is written as a scheduler that reads back the same") {

@@ -36,8 +36,8 @@ TEST_CASE("the tables name what the documentation names") {
                                  "sohl-dickstein", "vp", "sub-vp", "ve", "edm", "cosine-continuous",
                                  "flow", "log-snr-linear", "learned"});
   CHECK(names(named_parameterisations()) == std::vector<std::string>{"eps", "x0", "v", "velocity",
-                                                                     "score", "edm", "ve", "vp",
-                                                                     "iddpm"});
+                                                                     "score", "edm", "ve",
+                                                                     "ve-score", "vp", "iddpm"});
   CHECK(names(named_objectives()) == std::vector<std::string>{"simple", "unweighted", "vlb",
                                                               "likelihood", "bound", "hybrid",
                                                               "mixed", "min-snr", "edm"});

@@ -1,4 +1,5 @@
 // Tables: comma-separated values (RFC 4180) with numeric and categorical columns.
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <filesystem>
@@ -16,6 +17,7 @@ namespace tweedie {
 namespace {
 
 constexpr size_t kMaxCategories = 1000, kMaxColumns = 100000;
+constexpr double kMaxValues = 1 << 30;
 
 struct TableOptions {
   std::string path, label;
@@ -141,7 +143,7 @@ std::vector<double> numbers_of(const Json& meaning, const Row& values, const std
 
 /// Mean and deviation of the training rows.
 Json meaning_of_numbers(const std::string& name, const std::vector<double>& values,
-                        const std::vector<int64_t>& training) {
+                        const std::vector<int64_t>& training, const std::string& where) {
   double mean = 0, square = 0;
   bool whole = true;
   for (const int64_t row : training) {
@@ -151,6 +153,8 @@ Json meaning_of_numbers(const std::string& name, const std::vector<double>& valu
   }
   for (const int64_t row : training) square += std::pow(values[static_cast<size_t>(row)] - mean, 2);
   const double deviation = std::sqrt(square / static_cast<double>(training.size()));
+  check(std::isfinite(mean) && std::isfinite(deviation), where, ": column '", name,
+        "' has numbers too large to be squared");
   return {
       {"name", name}, {"mean", mean}, {"scale", deviation > 0 ? deviation : 1}, {"whole", whole}};
 }
@@ -166,7 +170,7 @@ Json meaning_of(const std::string& name, const Row& values, bool categorical,
           "; fill it in or leave the row out");
     numeric = parse_number(values[i], &numbers[i]);
   }
-  if (numeric) return meaning_of_numbers(name, numbers, training);
+  if (numeric) return meaning_of_numbers(name, numbers, training, where);
   const std::set<std::string> known(values.begin(), values.end());
   check(known.size() <= kMaxCategories, where, ": column '", name, "' has ", known.size(),
         " different values, not all of them numbers; at most ", kMaxCategories,
@@ -201,11 +205,40 @@ void add_coordinates(const Json& meaning, const Row& values, const std::string& 
   for (const Tensor& coordinate : coordinates.unbind(0)) out.push_back(coordinate);
 }
 
-size_t column_named(const Table& table, const std::string& name, const std::string& where) {
-  const auto found = std::find(table.names.begin(), table.names.end(), name);
-  check(found != table.names.end(), where, ": has no column '", name, "'",
-        suggestion(name, table.names));
-  return static_cast<size_t>(found - table.names.begin());
+/// Places of the columns by their names.
+std::map<std::string, size_t> places_of(const Row& names) {
+  std::map<std::string, size_t> out;
+  for (size_t i = 0; i < names.size(); ++i) out[names[i]] = i;
+  return out;
+}
+
+size_t column_named(const std::map<std::string, size_t>& places, const Row& names,
+                    const std::string& name, const std::string& where) {
+  const auto found = places.find(name);
+  check(found != places.end(), where, ": has no column '", name, "'", suggestion(name, names));
+  return found->second;
+}
+
+/// Throws Error unless this is what meaning_of gives, and all of it can be held for so many rows.
+void check_columns(const Json& columns, int64_t rows, const std::string& where) {
+  check(columns.is_array(), where, ": coding: expected a list of columns");
+  double coordinates = 0;
+  for (const Json& meaning : columns) {
+    const bool named = meaning.is_object() && meaning.value("name", Json()).is_string();
+    check(named, where, ": coding: a column without a name: ", meaning.dump().substr(0, 100));
+    const Json categories = meaning.value("categories", Json());
+    const bool categorical = has_type<std::vector<std::string>>(categories) &&
+                             !categories.empty() && categories.size() <= kMaxCategories;
+    const Json mean = meaning.value("mean", Json()), scale = meaning.value("scale", Json());
+    check(categorical || (mean.is_number() && scale.is_number() && scale.get<double>() > 0), where,
+          ": coding: the column '", meaning["name"].get<std::string>(),
+          "' has neither categories nor a mean and a scale");
+    coordinates += categorical ? static_cast<double>(categories.size()) : 1;
+  }
+  check(coordinates * static_cast<double>(rows) <= kMaxValues, where, ": would have ", coordinates,
+        " coordinates in ", rows,
+        " rows; at most 2^30 values are held. Leave columns of many "
+        "categories out with ?columns=[...]");
 }
 
 }  // namespace
@@ -218,27 +251,31 @@ Dataset make_table(const Json& given) {
   const std::string name = "table:" + options.path;
   const Table table = read_table(options, name);
   const std::vector<int64_t> training = hold_out(table.rows, options.holdout, Split::train, name);
+  const std::map<std::string, size_t> places = places_of(table.names);
   const Row used = options.columns.empty() ? table.names : options.columns;
-  for (const std::string& column : options.categorical) column_named(table, column, name);
+  for (const std::string& column : options.categorical)
+    column_named(places, table.names, column, name);
 
   Json columns = options.coding;
   if (columns.empty())
     for (const std::string& column : used)
       if (column != options.label)
         columns.push_back(
-            meaning_of(column, table.columns[column_named(table, column, name)],
+            meaning_of(column, table.columns[column_named(places, table.names, column, name)],
                        std::find(options.categorical.begin(), options.categorical.end(), column) !=
                            options.categorical.end(),
                        training, name));
+  check_columns(columns, table.rows, name);
   std::vector<Tensor> coordinates;
   for (const Json& meaning : columns)
-    add_coordinates(meaning, table.columns[column_named(table, meaning.at("name"), name)], name,
-                    coordinates);
+    add_coordinates(meaning,
+                    table.columns[column_named(places, table.names, meaning.at("name"), name)],
+                    name, coordinates);
   check(!coordinates.empty(), name, ": no columns are left");
   TensorExamples examples;
   examples.values = at::stack(coordinates, 1);
   if (!options.label.empty()) {
-    const Row& texts = table.columns[column_named(table, options.label, name)];
+    const Row& texts = table.columns[column_named(places, table.names, options.label, name)];
     const std::set<std::string> known(texts.begin(), texts.end());
     check(known.size() <= 65536, name, ": the label '", options.label, "' has ", known.size(),
           " different values; at most 65536 classes are possible");

@@ -1,6 +1,8 @@
 // Images in tar files, named as WebDataset does: KEY.png or KEY.jpg, and KEY.cls with its class.
 // What is kept in memory is where each image lies.
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -41,8 +43,10 @@ std::vector<std::string> shards_of(const std::string& path) {
     std::error_code ignored;
     if (!fs::is_directory(path, ignored)) return {path};
     std::vector<std::string> out;
-    for (const fs::directory_entry& entry : fs::directory_iterator(path, ignored))
-      if (entry.path().extension() == ".tar") out.push_back(entry.path().string());
+    fs::directory_iterator entry(path, ignored);
+    for (; !ignored && entry != fs::directory_iterator(); entry.increment(ignored))
+      if (entry->path().extension() == ".tar") out.push_back(entry->path().string());
+    check(!ignored, path, ": cannot be read: ", ignored.message());
     std::sort(out.begin(), out.end());
     check(!out.empty(), path, ": a folder without .tar files");
     return out;
@@ -72,7 +76,7 @@ class Shard {
  public:
   explicit Shard(std::string path)
       : path_(std::move(path)), file_(::open(path_.c_str(), O_RDONLY | O_CLOEXEC)) {
-    check(file_ >= 0, path_, ": no such file, or it cannot be read");
+    check(file_ >= 0, path_, ": cannot be opened: ", std::strerror(errno));
   }
   ~Shard() { ::close(file_); }
   Shard(const Shard&) = delete;

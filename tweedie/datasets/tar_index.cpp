@@ -86,9 +86,12 @@ void add_tar_images(const std::string& path, int32_t shard, std::vector<TarEntry
     for (; begun < images.size(); ++begun) images[begun].label = label;
     label = -1;
   };
-  for (size_t at = 0; at + kBlock <= bytes.size();) {
+  bool ended = false;
+  size_t at = 0;
+  while (at + kBlock <= bytes.size()) {
     const std::string_view block = bytes.substr(at, kBlock);
-    if (block.find_first_not_of('\0') == std::string_view::npos) break;  // the end
+    ended = block.find_first_not_of('\0') == std::string_view::npos;
+    if (ended) break;
     const std::string where = path + ", byte " + std::to_string(at) + ": damaged tar file: ";
     check(checksum_holds(block, where), where, "a header's checksum does not match");
     const uint64_t size = number_field(block, 124, 12, where);
@@ -120,13 +123,18 @@ void add_tar_images(const std::string& path, int32_t shard, std::vector<TarEntry
         } else if (parts.ending == "cls") {
           const auto [end, error] =
               std::from_chars(content.data(), content.data() + content.size(), label);
-          check(error == std::errc() && label >= 0 && label < 65536, where,
-                "a class that is no number from 0 to 65535: '", content.substr(0, 20), "'");
+          const std::string_view rest(end,
+                                      static_cast<size_t>(content.data() + content.size() - end));
+          check(error == std::errc() && label >= 0 && label < 65536 &&
+                    rest.find_first_not_of(" \n\r\t") == std::string_view::npos,
+                where, "a class that is no number from 0 to 65535: '", content.substr(0, 20), "'");
         }
       }
     }
     at = begin + (size + kBlock - 1) / kBlock * kBlock;
   }
+  check(ended || at == bytes.size(), path, ": ends within an entry or a header, at byte ",
+        bytes.size(), "; it is truncated");
   finish();
 }
 

@@ -41,52 +41,40 @@ const std::map<std::string, Solver> kSolvers = {
     {"FlowMatchHeunDiscreteScheduler", {"flow-heun", 25}},
 };
 
-/// Fields that say something here; all others are named to the user.
-const std::vector<std::string> kKnown = {"_class_name",
-                                         "_diffusers_version",
-                                         "_name_or_path",
-                                         "num_train_timesteps",
-                                         "beta_start",
-                                         "beta_end",
-                                         "beta_schedule",
-                                         "trained_betas",
-                                         "rescale_betas_zero_snr",
-                                         "prediction_type",
-                                         "variance_type",
-                                         "clip_sample",
-                                         "clip_sample_range",
-                                         "timestep_spacing",
-                                         "steps_offset",
-                                         "set_alpha_to_one",
-                                         "thresholding",
-                                         "dynamic_thresholding_ratio",
-                                         "sample_max_value",
-                                         "skip_prk_steps",
-                                         "solver_order",
-                                         "algorithm_type",
-                                         "solver_type",
-                                         "lower_order_final",
-                                         "euler_at_final",
-                                         "use_karras_sigmas",
-                                         "use_exponential_sigmas",
-                                         "use_beta_sigmas",
-                                         "use_flow_sigmas",
-                                         "use_lu_lambdas",
-                                         "flow_shift",
-                                         "lambda_min_clipped",
-                                         "final_sigmas_type",
-                                         "interpolation_type",
-                                         "timestep_type",
-                                         "sigma_min",
-                                         "sigma_max",
-                                         "sigma_data",
-                                         "sigma_schedule",
-                                         "rho",
-                                         "predict_x0",
-                                         "disable_corrector",
-                                         "solver_p",
-                                         "shift",
-                                         "use_dynamic_shifting"};
+/// Fields that are followed.
+const std::vector<std::string> kFollowed = {
+    "_class_name",         "_diffusers_version", "_name_or_path",
+    "num_train_timesteps", "beta_start",         "beta_end",
+    "beta_schedule",       "trained_betas",      "rescale_betas_zero_snr",
+    "prediction_type",     "variance_type",      "clip_sample",
+    "timestep_spacing",    "skip_prk_steps",     "solver_order",
+    "algorithm_type",      "use_karras_sigmas",  "use_lu_lambdas",
+    "sigma_min",           "sigma_max",          "sigma_data"};
+
+/// Fields that are not followed, with the values at which nothing is missed.
+const std::map<std::string, std::vector<Json>> kHarmless = {
+    {"set_alpha_to_one", {true}},
+    {"steps_offset", {0}},
+    {"thresholding", {false}},
+    {"dynamic_thresholding_ratio", {0.995}},
+    {"sample_max_value", {1.0}},
+    {"clip_sample_range", {1.0}},
+    {"solver_type", {"midpoint", "bh2", "logrho"}},
+    {"lower_order_final", {true}},
+    {"euler_at_final", {false}},
+    {"use_exponential_sigmas", {false}},
+    {"use_beta_sigmas", {false}},
+    {"use_flow_sigmas", {false}},
+    {"flow_shift", {1.0}},
+    {"final_sigmas_type", {"zero"}},
+    {"interpolation_type", {"linear"}},
+    {"timestep_type", {"discrete"}},
+    {"sigma_schedule", {"karras"}},
+    {"rho", {7.0}},
+    {"predict_x0", {true}},
+    {"disable_corrector", {Json::array()}},
+    {"shift", {1.0}},
+    {"use_dynamic_shifting", {false}}};
 
 template <class T>
 T field(const Json& config, const char* name, T otherwise) {
@@ -158,18 +146,18 @@ std::string path_of(const std::string& scheduler, const Json& config) {
 }
 
 void note_what_is_not_followed(const Json& config, SchedulerReading& out) {
-  for (const auto& [key, value] : config.items())
-    if (std::find(kKnown.begin(), kKnown.end(), key) == kKnown.end())
-      out.notes.push_back("scheduler_config: the field '" + key +
-                          "' = " + value.dump().substr(0, 60) + " is not known, and not used");
-  for (const char* key : {"thresholding", "use_exponential_sigmas", "use_beta_sigmas",
-                          "use_flow_sigmas", "use_dynamic_shifting"})
-    if (field(config, key, false))
-      out.notes.push_back(std::string("scheduler_config: ") + key + " = true is not followed");
-  if (field(config, "clip_sample", false) && field(config, "clip_sample_range", 1.0) != 1)
-    out.notes.push_back(
-        "scheduler_config: clip_sample_range is not followed; samples are clipped to "
-        "[-1, 1]");
+  for (const auto& [key, value] : config.items()) {
+    if (value.is_null() || std::find(kFollowed.begin(), kFollowed.end(), key) != kFollowed.end())
+      continue;
+    const auto harmless = kHarmless.find(key);
+    const std::string said =
+        "scheduler_config: " + key.substr(0, 60) + " = " + value.dump().substr(0, 60);
+    if (harmless == kHarmless.end())
+      out.notes.push_back(said + " is not known, and not used");
+    else if (std::find(harmless->second.begin(), harmless->second.end(), value) ==
+             harmless->second.end())
+      out.notes.push_back(said + " is not followed");
+  }
 }
 
 }  // namespace
@@ -192,11 +180,19 @@ SchedulerReading read_scheduler(const Json& config) {
       {"epsilon", "eps"}, {"sample", "x0"}, {"v_prediction", "v"}, {"flow_prediction", "velocity"}};
   check(ours.contains(prediction), "scheduler_config: prediction_type '", prediction,
         "' is not supported");
+  check(!edm || prediction == "epsilon", "scheduler_config: prediction_type '", prediction, "' of ",
+        name, " is not supported");
+  check(field<std::string>(config, "timestep_type", "discrete") == "discrete",
+        "scheduler_config: timestep_type = continuous is not supported");
   out.parameterisation = edm ? "edm" : ours.at(prediction);
+  if (edm) out.parameterisation_options = {{"sigma_data", field(config, "sigma_data", 0.5)}};
   const auto variance = field<std::string>(config, "variance_type", "fixed_small");
-  out.variance = variance == "fixed_large"         ? "large"
-                 : variance.starts_with("learned") ? "learned"
-                                                   : "small";
+  check(variance != "learned",
+        "scheduler_config: variance_type = learned, a network that gives the variance itself, is "
+        "not supported; learned_range is");
+  out.variance = variance.starts_with("fixed_large") ? "large"
+                 : variance.starts_with("learned")   ? "learned"
+                                                     : "small";
   if (flow)
     out.schedule = {{"name", "flow"}};
   else if (edm)

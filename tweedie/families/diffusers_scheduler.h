@@ -9,8 +9,9 @@
 namespace tweedie {
 
 struct SchedulerReading {
-  Json schedule;                   // as in our configuration
-  std::string parameterisation;    // eps, x0, v or velocity
+  Json schedule;                 // as in our configuration
+  std::string parameterisation;  // eps, x0, v or velocity
+  Json parameterisation_options = Json::object();
   std::string variance = "large";  // of ancestral sampling
   Json sample;                     // sampler, its options, steps and path
   std::vector<std::string>

@@ -84,7 +84,7 @@ int64_t whole(const Json& value, const char* name, int64_t where_null) {
   return value.get<int64_t>();
 }
 
-std::vector<int64_t> sample_shape(const DiffusersConfig& c) {
+std::vector<int64_t> sizes_of_sample(const DiffusersConfig& c) {
   check(!c.sample_size.is_null(), "UNet2DModel: sample_size is null; write the images' size there");
   if (!c.sample_size.is_array()) {
     const int64_t size = whole(c.sample_size, "sample_size", 0);
@@ -94,6 +94,12 @@ std::vector<int64_t> sample_shape(const DiffusersConfig& c) {
         c.sample_size.dump().substr(0, 60));
   return {c.in_channels, whole(c.sample_size[0], "sample_size", 0),
           whole(c.sample_size[1], "sample_size", 0)};
+}
+
+std::vector<int64_t> sample_shape(const DiffusersConfig& c) {
+  const std::vector<int64_t> out = sizes_of_sample(c);
+  for (const int64_t size : out) within(size, 1, 1 << 20, "UNet2DModel: sample_size");
+  return out;
 }
 
 /// One kind of block, by its name without "Down" or "Up".
@@ -122,7 +128,7 @@ void add_blocks(const DiffusersConfig& c, const std::vector<int64_t>& shape, Jso
   std::vector<int64_t> attention, attention_up;
   std::vector<std::string> down, up;
   size_t skips = 0;
-  int64_t height = shape[1];
+  int64_t height = shape[1] == 1 ? shape[2] : shape[1];  // as UnetOptions::height
   for (size_t i = 0; i < stages; ++i) {
     const BlockKind below = block_kind(c.down_block_types[i], true, c);
     const BlockKind above = block_kind(c.up_block_types[stages - 1 - i], false, c);
@@ -233,6 +239,11 @@ Family diffusers_unet(const Json& config) {
   add_time(c, out.model);
   out.schedule = {{"name", "linear"}};
   out.sample = {{"sampler", "ddim"}, {"steps", 50}};
+  if (c.time_embedding_type == "fourier") {  // score SDE's process, of data in [0, 1]
+    out.model["parameterisation"] = "ve-score";
+    out.schedule = {{"name", "ve"}, {"sigma_min", 0.01}, {"sigma_max", 50.0}};
+    out.sample = {{"sampler", "heun"}, {"steps", 50}, {"path", "karras"}};
+  }
   out.place = [](const std::string& ours) { return WeightPlace{ours}; };
   out.modern = modern_name;
   return out;
@@ -260,6 +271,11 @@ Json write_diffusers_unet(const Json& options, const std::string& version) {
   must_be("channels", o.channels == o.width(0));
   must_be("attention_heads", o.attention_heads == 0);
   must_be("mid_attention_groups", o.mid_attention_groups != 0);
+  const int64_t factor = int64_t{1} << (o.stages() - 1);
+  check(o.sample_shape.at(1) % factor == 0 && o.sample_shape.at(2) % factor == 0,
+        "export: diffusers' UNet2DModel doubles exactly what it has halved: ", o.stages(),
+        " stages need sizes that ", factor, " divides, not ", o.sample_shape[1], " x ",
+        o.sample_shape[2]);
   std::vector<std::string> down, up;
   std::vector<int64_t> widths;
   for (int64_t i = 0; i < o.stages(); ++i) {
@@ -295,6 +311,7 @@ Json write_diffusers_unet(const Json& options, const std::string& version) {
           {"out_channels", o.out()},
           {"resnet_time_scale_shift", o.resnet_time_scale_shift},
           {"sample_size", {o.sample_shape.at(1), o.sample_shape.at(2)}},
+          {"time_embedding_dim", o.time_channels == 0 ? Json() : Json(o.time_channels)},
           {"time_embedding_type", "positional"},
           {"up_block_types", up},
           {"upsample_type", "conv"}};

@@ -1,5 +1,6 @@
 #include "tweedie/jobs/exchange.h"
 
+#include <cmath>
 #include <filesystem>
 
 #include <unistd.h>
@@ -25,16 +26,23 @@ Tensors weights_of(const Model& model) {
   return out;
 }
 
-/// Both networks on the same inputs, at labels over the whole range.
+/// Both networks on the same inputs, at levels over the whole range.
 void compare(const Model& a, const Model& b, ExchangeReport& report) {
   const torch::NoGradGuard no_grad;
-  constexpr int64_t kExamples = 4;
-  std::vector<int64_t> sizes = a.data.shape;
-  const Tensor x = keyed_normal({1, Stream::data}, {0, 1, 2, 3}, 0, sizes);
-  const Tensor label = at::linspace(0, 999, kExamples).round();
+  std::vector<int64_t> numbers;
+  std::vector<double> labels;
+  const int64_t steps = a.schedule.steps == 0 ? 4 : std::min<int64_t>(4, a.schedule.steps);
+  for (const Level& level : sampling_path(a.schedule, steps)) {
+    if (level.sigma == 0) continue;
+    numbers.push_back(static_cast<int64_t>(numbers.size()));
+    labels.push_back(a.parameterisation(level).c_noise);
+  }
+  const Tensor x = keyed_normal({1, Stream::data}, numbers, 0, a.data.shape);
+  const Tensor label = at::tensor(labels, at::kDouble).to(at::kFloat);
   Condition condition;
   if (a.config.data.conditional)
-    condition.label = at::arange(kExamples).remainder(static_cast<int64_t>(a.data.classes.size()));
+    condition.label = at::arange(static_cast<int64_t>(numbers.size()))
+                          .remainder(static_cast<int64_t>(a.data.classes.size()));
   const auto run = [&](const Model& model) {
     model.network->eval();
     return model.network->forward(x, label, condition);
@@ -42,6 +50,8 @@ void compare(const Model& a, const Model& b, ExchangeReport& report) {
   const Tensor first = run(a), second = run(b);
   report.largest = first.abs().max().item<double>();
   report.difference = (first - second).abs().max().item<double>();
+  check(std::isfinite(report.difference),
+        "the two networks cannot be compared: an output is infinite or no number");
 }
 
 int64_t count_of(const Tensors& tensors) {
@@ -137,6 +147,8 @@ void write_pipeline(const Model& model, const fs::path& folder, ExchangeReport& 
   check(model.config.model["network"] == "unet", "export: the network '",
         model.config.model["network"].get<std::string>(),
         "' has no counterpart in diffusers; unet has");
+  check(model.variance != Variance::learned,
+        "export: diffusers' DDIMScheduler takes no network that learns its variances");
   check(!model.gamma, "export: a learned schedule has no counterpart in diffusers");
   const Json options = model_options(model);
   Json network = write_diffusers_unet(options, kDiffusersVersion);
@@ -162,9 +174,12 @@ void write_back(const Model& model, const fs::path& folder, ExchangeReport& repo
                      metadata_of(model, family.classes, report)};
   for (const auto& [name, constant] : family.constants)
     weights.tensors[name] = constant().to(at::kFloat);
-  if (!model.config.source.scheduler.empty())
-    return write_folder(folder, network, parse_json(model.config.source.scheduler), weights,
-                        report);
+  const Json scheduler = parse_json(model.config.source.scheduler);
+  if (scheduler.is_object() && read_scheduler(scheduler).schedule != model.config.schedule)
+    report.notes.push_back(
+        "the schedule was changed when the model was imported; what is written "
+        "is the scheduler that came with it");
+  if (scheduler.is_object()) return write_folder(folder, network, scheduler, weights, report);
   const bool diffusers = network.value("_class_name", "") == "UNet2DModel";
   write_json_file(folder / "config.json", network);
   write_safetensors(
@@ -193,7 +208,13 @@ ExchangeReport import_model(const std::string& path, const std::string& out, con
   for (const auto& [name, tensor] : weights) checkpoint.tensors["weights." + name] = tensor;
   report.parameters = count_of(weights);
   write_checkpoint(out, checkpoint);
-  compare(model, load_model(out, registry, "raw"), report);
+  try {
+    compare(model, load_model(out, registry, "raw"), report);
+  } catch (...) {
+    std::error_code ignored;
+    fs::remove(out, ignored);
+    throw;
+  }
   return report;
 }
 

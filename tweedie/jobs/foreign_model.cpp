@@ -15,7 +15,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr size_t kMaxConfig = 16 << 20;
+constexpr size_t kMaxConfig = 256 << 10;  // objects keep their order, and are searched key by key
+constexpr size_t kMaxIndex = 64 << 20;
+constexpr int64_t kMaxClasses = 65536;
 
 Json read_json_object(const fs::path& path) {
   const Json json = parse_json(read_file(path.string(), kMaxConfig));
@@ -53,9 +55,14 @@ std::string network_of(const Json& pipeline, const fs::path& path) {
 /// embedding is "no class".
 std::vector<std::string> class_names(ForeignModel& source) {
   std::vector<std::string> out;
+  check(source.family.classes >= 0 && source.family.classes <= kMaxClasses + 1,
+        "config.json: a network of ", source.family.classes, " classes; expected 0 to ",
+        kMaxClasses);
   if (source.weights.ends_with(".safetensors")) {
     const auto metadata = read_safetensors_header(source.weights).metadata;
     if (const auto found = metadata.find("tweedie.classes"); found != metadata.end()) {
+      check(found->second.size() <= kMaxConfig, "tweedie.classes in the weights' metadata has ",
+            found->second.size(), " bytes; at most ", kMaxConfig, " are read");
       const Json names = parse_json(found->second);
       check(has_type<std::vector<std::string>>(names) &&
                 static_cast<int64_t>(names.size()) + 1 == source.family.classes,
@@ -83,6 +90,7 @@ Json config_of(const ForeignModel& source, const Json& settings) {
     config["schedule"] = scheduler.schedule;
     config["sample"] = scheduler.sample;
     config["model"]["parameterisation"] = scheduler.parameterisation;
+    config["model"]["parameterisation_options"] = scheduler.parameterisation_options;
     if (config["model"]["variance"] != "learned") config["model"]["variance"] = scheduler.variance;
     config["source"]["scheduler"] = source.scheduler.dump();
   }
@@ -162,8 +170,13 @@ Model load_foreign_model(const ForeignModel& source, const Registry& registry, c
 TensorFile read_weights(const std::string& path) {
   if (path.ends_with(".safetensors")) return read_safetensors(path);
   if (!path.ends_with(".index.json")) return read_torch_file(path);
-  const Json index = read_json_object(path);
-  check(index.contains("weight_map") && index["weight_map"].is_object(), path,
+  // A sorted object: of many keys, each is found at once.
+  const auto flat = [&](int depth, nlohmann::json::parse_event_t, nlohmann::json&) {
+    check(depth <= 8, path, ": is nested too deeply");
+    return true;
+  };
+  const nlohmann::json index = nlohmann::json::parse(read_file(path, kMaxIndex), flat, false);
+  check(index.is_object() && index.contains("weight_map") && index["weight_map"].is_object(), path,
         ": an index without a 'weight_map'");
   std::map<std::string, TensorFile> files;
   TensorFile out;

@@ -46,7 +46,14 @@ struct TimeFeaturesImpl : torch::nn::Module {
     const UnetOptions& o = options;
     if (o.time_embedding == "positional")
       return positional_features(label, {o.time_features, o.flip_sin_to_cos, o.freq_shift});
-    if (o.time_embedding == "learned") return weight.index_select(0, label.round().to(at::kLong));
+    if (o.time_embedding == "learned") {
+      const Tensor row = label.round().to(at::kLong);
+      check(row.numel() == 0 ||
+                (row.min().item<int64_t>() >= 0 && row.max().item<int64_t>() < o.time_steps),
+            "unet: a learned time embedding of ", o.time_steps,
+            " rows was told a step beyond them; use a chain of at most as many steps");
+      return weight.index_select(0, row);
+    }
     const Tensor angle = (o.time_logarithm ? label.log() : label).unsqueeze(1) *
                          weight.to(label.scalar_type()) * (2 * std::numbers::pi);
     return o.flip_sin_to_cos ? at::cat({angle.cos(), angle.sin()}, 1)
@@ -196,6 +203,9 @@ class Unet : public Network {
 
   AttentionOptions attention_options(int64_t channels) const {
     const UnetOptions& o = options_;
+    check(o.attention_heads == 0 || channels % o.attention_heads == 0,
+          "model.attention_heads: ", channels, " channels cannot be divided into ",
+          o.attention_heads, " heads");
     const int64_t width = o.attention_heads > 0       ? channels / o.attention_heads
                           : o.attention_head_dim == 0 ? channels
                                                       : o.attention_head_dim;

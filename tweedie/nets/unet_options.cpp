@@ -95,7 +95,10 @@ void check_sizes(const UnetOptions& o) {
     check(size >= 1, "unet: an image has at least 1 channel, row and column, got ", size);
   for (size_t side = 1; side <= 2; ++side) {
     int64_t size = o.sample_shape[side];
-    if (size == 1 && o.downsample_padding == 1)
+    bool resnets = false;
+    for (int64_t i = 0; i + 1 < o.stages(); ++i)
+      resnets = resnets || o.resnet_down(i) || o.resnet_up(i);
+    if (size == 1 && o.downsample_padding == 1 && !resnets)
       continue;  // a series, which has one row at every stage
     for (int64_t i = 0; i + 1 < o.stages(); ++i) {
       check(size >= 2, "model.multipliers: ", o.stages(), " stages halve images of ",

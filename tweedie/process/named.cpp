@@ -276,6 +276,13 @@ std::vector<Named<MakeParameterisation>> named_parameterisations() {
             return [](const NoiseLabel&) { return ve_prediction(); };
           }),
       row<MakeParameterisation, NoOptions>(
+          "ve-score", "the score, told sigma itself (score SDE's VE networks in diffusers)",
+          [](const NoOptions&) -> MakeParameterisation {
+            return [](const NoiseLabel&) {
+              return score_prediction([](const Level& l) { return l.sigma / l.alpha; });
+            };
+          }),
+      row<MakeParameterisation, NoOptions>(
           "vp", "the noise, input scaled to variance 1, told the time of the VP SDE (EDM's name)",
           [](const NoOptions&) -> MakeParameterisation {
             return [](const NoiseLabel&) { return vp_prediction(); };

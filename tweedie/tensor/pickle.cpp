@@ -81,7 +81,7 @@ class Machine {
   int64_t long_integer() {
     const std::string_view part = take(number(1));
     if (part.size() > 8) fail("an integer of more than 64 bits");
-    uint64_t value = !part.empty() && part.back() < 0 ? ~uint64_t{0} : 0;
+    uint64_t value = !part.empty() && static_cast<signed char>(part.back()) < 0 ? ~uint64_t{0} : 0;
     for (size_t i = part.size(); i-- > 0;) value = value << 8 | static_cast<unsigned char>(part[i]);
     return static_cast<int64_t>(value);
   }

@@ -16,7 +16,7 @@ using Kind = PickleValue::Kind;
 constexpr size_t kMaxTorchDimensions = 64, kMaxDepth = 32;
 // What values and their names may cost, for each byte of the pickle: shared values can stand for
 // more than its length.
-constexpr size_t kMaxCost = 64;
+constexpr size_t kMaxCost = 64, kEntryCost = 100, kTensorCost = 1500;
 
 struct Storage {
   const char* name;
@@ -40,7 +40,8 @@ class Converter {
       const size_t slash = entry.name.find('/');
       check(slash != std::string::npos, where_, ": '", entry.name.substr(0, 100),
             "' is in no folder; not a checkpoint of PyTorch");
-      entries_[entry.name.substr(slash + 1)] = entry;
+      check(entries_.emplace(entry.name.substr(slash + 1), entry).second, where_, ": '",
+            entry.name.substr(slash + 1, 100), "' is there in two folders");
     }
     check(entries_.contains("data.pkl"), where_,
           ": an archive without data.pkl; not a checkpoint of PyTorch");
@@ -69,9 +70,8 @@ class Converter {
   }
 
   void add(const std::string& name, const PickleValue& value, size_t depth) {
-    const size_t cost = 1 + name.size();
-    if (depth > kMaxDepth || cost > cost_left_) fail(name, "its values are nested too deeply");
-    cost_left_ -= cost;
+    if (depth > kMaxDepth) fail(name, "its values are nested too deeply");
+    pay(name, 1 + name.size());
     switch (value.kind) {
       case Kind::none:
       case Kind::mark:
@@ -100,11 +100,17 @@ class Converter {
     }
   }
 
+  void pay(const std::string& name, size_t cost) {
+    if (cost > cost_left_) fail(name, "its values are nested too deeply");
+    cost_left_ -= cost;
+  }
+
   static std::string below(const std::string& name, std::string_view key) {
     return (name.empty() ? "" : name + ".") + std::string(key);
   }
 
   void add_text(const std::string& name, const std::string& text) {
+    pay(name, kEntryCost + text.size());
     out_.metadata[name.empty() ? "value" : name] = text;
   }
 
@@ -149,6 +155,7 @@ class Converter {
         !is_global(function, "torch._utils", "_rebuild_tensor"))
       refuse(name, function);
     if (arguments.size() < 4) fail(name, "a tensor with too few arguments");
+    pay(name, kTensorCost);
     if (!out_.tensors.emplace(name, tensor(name, arguments)).second) fail(name, "given twice");
   }
 
@@ -177,10 +184,13 @@ class Converter {
     if (sizes.size() != strides.size()) fail(name, "has other strides than sizes");
     if (arguments[1].kind != Kind::integer || arguments[1].integer < 0)
       fail(name, "its offset is no integer of 0 or more");
-    int64_t count = 1, last = arguments[1].integer, step = 0;
+    // LibTorch's own strides count an empty dimension as 1.
+    int64_t count = 1, last = arguments[1].integer, step = 0, extent = 16;
     bool overflow = false;
     for (size_t i = 0; i < sizes.size(); ++i) {
-      overflow = overflow || __builtin_mul_overflow(count, sizes[i], &count) ||
+      overflow = overflow ||
+                 __builtin_mul_overflow(extent, std::max<int64_t>(sizes[i], 1), &extent) ||
+                 __builtin_mul_overflow(count, sizes[i], &count) ||
                  __builtin_mul_overflow(std::max<int64_t>(sizes[i] - 1, 0), strides[i], &step) ||
                  __builtin_add_overflow(last, step, &last);
     }
@@ -202,12 +212,16 @@ class Converter {
     if (id.size() != 5 || id[0].kind != Kind::text || id[0].text != "storage" ||
         id[1].kind != Kind::global || id[2].kind != Kind::text || id[4].kind != Kind::integer)
       fail(name, "its storage is not described as PyTorch does");
-    const std::string key(id[2].text);
-    if (const auto known = storages_.find(key); known != storages_.end()) return known->second;
     const Storage* type = nullptr;
     for (const Storage& storage : kStorages)
       if (is_global(id[1], "torch", storage.name)) type = &storage;
     if (type == nullptr) refuse(name, id[1]);
+    const std::string key(id[2].text.substr(0, 1000));
+    if (const auto known = storages_.find(key); known != storages_.end()) {
+      if (known->second.scalar_type() != type->type || known->second.numel() != id[4].integer)
+        fail(name, "its storage '" + key.substr(0, 50) + "' is described in two ways");
+      return known->second;
+    }
     const auto entry = entries_.find("data/" + key);
     if (entry == entries_.end()) fail(name, "its storage '" + key.substr(0, 50) + "' is not there");
     check(!entry->second.deflated, where_, ": '", entry->second.name.substr(0, 100),

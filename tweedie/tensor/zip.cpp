@@ -145,6 +145,11 @@ std::vector<ZipEntry> zip_entries(std::string_view archive, const std::string& w
     at += kCentralBytes + name_bytes + extra_bytes + comment_bytes;
   }
   check_apart(out, where);
+  uint64_t grown = 0;
+  for (const ZipEntry& entry : out)
+    if (entry.deflated && __builtin_add_overflow(grown, entry.size, &grown)) grown = UINT64_MAX;
+  check(grown <= std::max(kSmall, kMaxGrowth * archive.size()), where, ": its ", archive.size(),
+        " bytes would grow to ", grown, "; more than 64 MiB and a hundredfold is refused");
   return out;
 }
 
@@ -160,9 +165,6 @@ std::string inflated(const ZipEntry& entry, const std::string& where) {
   if (!entry.deflated) {
     out = entry.stored;
   } else {
-    check(entry.size <= std::max(kSmall, kMaxGrowth * entry.stored.size()), place, ": its ",
-          entry.stored.size(), " bytes would grow to ", entry.size,
-          "; more than 64 MiB and a hundredfold is refused");
     out.resize(entry.size);
     z_stream stream{};
     check(inflateInit2(&stream, -MAX_WBITS) == Z_OK, place, ": zlib does not start");

@@ -20,12 +20,11 @@ struct ZipEntry {
 };
 
 /// What the central directory lists, in its order.  Throws Error, naming `where`, on what is not a
-/// whole archive: entries out of it, over one another or named twice, encrypted, or in another
-/// method than stored and deflated.
+/// whole archive: entries out of it, over one another or named twice, encrypted, in another method
+/// than stored and deflated, or that would grow to more than 64 MiB and a hundredfold.
 std::vector<ZipEntry> zip_entries(std::string_view archive, const std::string& where);
 
-/// An entry's own bytes, its checksum tested.  One that grows to more than 64 MiB and a hundredfold
-/// is refused.
+/// An entry's own bytes, its checksum tested.
 std::string inflated(const ZipEntry& entry, const std::string& where);
 
 /// Throws Error if the checksum of an entry that is stored as it is does not match.

@@ -15,54 +15,11 @@
 #include "tweedie/nets/resample.h"
 #include "tweedie/nets/unet_blocks.h"
 #include "tweedie/nets/unet_options.h"
+#include "tweedie/nets/unet_time.h"
 #include "tweedie/tensor/parallel.h"
-#include "tweedie/tensor/random.h"
 
 namespace tweedie {
 namespace {
-
-struct TimeEmbeddingImpl : torch::nn::Module {
-  torch::nn::Linear linear_1{nullptr}, linear_2{nullptr};
-  TimeEmbeddingImpl(int64_t in, int64_t out) {
-    linear_1 = register_module("linear_1", torch::nn::Linear(in, out));
-    linear_2 = register_module("linear_2", torch::nn::Linear(out, out));
-  }
-  Tensor forward(const Tensor& x) { return linear_2(at::silu(linear_1(x))); }
-};
-TORCH_MODULE(TimeEmbedding);
-
-/// What the network is told of the level, as features [B, time features].
-struct TimeFeaturesImpl : torch::nn::Module {
-  explicit TimeFeaturesImpl(const UnetOptions& o) : options(o) {
-    constexpr double kScale = 16;       // of the frequencies, in score SDE and EDM
-    if (o.time_embedding == "fourier")  // Tancik et al. 2020 (arXiv:2006.10739)
-      weight = register_parameter(
-          "weight", keyed_normal({0, Stream::weights}, {0}, 0, {o.time_features / 2})[0] * kScale,
-          false);
-    if (o.time_embedding == "learned")
-      weight = register_parameter("weight", at::zeros({o.time_steps, o.time_features}));
-  }
-  Tensor forward(const Tensor& label) {
-    const UnetOptions& o = options;
-    if (o.time_embedding == "positional")
-      return positional_features(label, {o.time_features, o.flip_sin_to_cos, o.freq_shift});
-    if (o.time_embedding == "learned") {
-      const Tensor row = label.round().to(at::kLong);
-      check(row.numel() == 0 ||
-                (row.min().item<int64_t>() >= 0 && row.max().item<int64_t>() < o.time_steps),
-            "unet: a learned time embedding of ", o.time_steps,
-            " rows was told a step beyond them; use a chain of at most as many steps");
-      return weight.index_select(0, row);
-    }
-    const Tensor angle = (o.time_logarithm ? label.log() : label).unsqueeze(1) *
-                         weight.to(label.scalar_type()) * (2 * std::numbers::pi);
-    return o.flip_sin_to_cos ? at::cat({angle.cos(), angle.sin()}, 1)
-                             : at::cat({angle.sin(), angle.cos()}, 1);
-  }
-  UnetOptions options;
-  Tensor weight;
-};
-TORCH_MODULE(TimeFeatures);
 
 /// Ho et al. 2020 (arXiv:2006.11239), appendix B; Song et al. 2021 (arXiv:2011.13456), appendix H.
 class Unet : public Network {

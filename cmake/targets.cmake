@@ -8,6 +8,9 @@ if(TWEEDIE_SANITIZE)
     -fno-omit-frame-pointer)
   target_link_options(tweedie_flags INTERFACE -fsanitize=address,undefined)
 endif()
+if(TWEEDIE_FUZZ)
+  target_compile_options(tweedie_flags INTERFACE -fsanitize-coverage=trace-pc,trace-cmp)
+endif()
 
 # tweedie_library(NAME SOURCES ... LINK ...): one layer of the library.  Layers with torch share its precompiled header.
 function(tweedie_library name)

@@ -188,3 +188,11 @@ TEST_CASE("an image that is damaged or changed after the folder was opened is na
   check_refused(used, "neither a PNG nor a JPEG", [&] { data.get({0}); });
   check_refused(used, "there is no example 1", [&] { data.get({1}); });
 }
+
+TEST_CASE("a class whose name is not UTF-8 is refused") {
+  const Scratch folder;
+  std::filesystem::create_directory(folder / "a\xff");
+  put_png(folder / "a\xff/1.png", 1);
+  put_png(folder / "a\xff/2.png", 1);
+  check_refused(folder.path, "is not UTF-8", [&] { open_folder(folder.path); });
+}

@@ -84,6 +84,7 @@ TEST_CASE("faults of a table are named with their line or column") {
   CHECK(says(fault(""), "is empty"));
   CHECK(says(fault("a,b\n"), "no rows"));
   CHECK(says(fault("a,a\n1,2\n"), "two columns are called 'a'"));
+  CHECK(says(fault("a,b\n1,\xffx\n"), "is not UTF-8"));
   CHECK(says(fault("a,b\n1,2\n3\n"), "line 3: has 1 values for the 2 columns"));
   CHECK(says(fault("a,b\n1,\"2\n"), "a quoted value does not end"));
   CHECK(says(fault("a,b\n1,\"2\"x\n"), "text after a closing quote"));

@@ -5,6 +5,8 @@ import subprocess
 import sys
 
 import numpy
+import onnx
+import onnxruntime
 import safetensors.torch
 import torch
 from diffusers import DiffusionPipeline, UNet2DModel
@@ -60,15 +62,50 @@ class Peers:
         classes = pipeline.unet.config.num_class_embeds
         labels = torch.arange(6) % (classes - 1) if classes else None
         pipeline.scheduler.set_timesteps(steps)
-        x = torch.from_numpy(noise)
-        with torch.no_grad():
-            for t in pipeline.scheduler.timesteps:
-                x = pipeline.scheduler.step(pipeline.unet(x, t, class_labels=labels).sample, t, x).prev_sample
-        worst = float(numpy.abs(x.numpy() - ours).max())
-        largest = float(numpy.abs(ours).max())
-        expect(worst <= TOLERANCE * max(1, largest),
-               f"{name}: samples after {steps} steps in diffusers differ by {worst:.2g} at most (values up to {largest:.3g})")
+
+        def by_onnx(network, x, t):
+            inputs = {"sample": x.numpy(), "timestep": numpy.full(len(x), t, numpy.float32)}
+            return torch.from_numpy(network.run(None, inputs | ({} if labels is None else {"class_labels": labels.numpy()}))[0])
+
+        def compare(words, network):
+            x = torch.from_numpy(noise)
+            with torch.no_grad():
+                for t in pipeline.scheduler.timesteps:
+                    x = pipeline.scheduler.step(network(x, t), t, x).prev_sample
+            worst, largest = float(numpy.abs(x.numpy() - ours).max()), float(numpy.abs(ours).max())
+            expect(worst <= TOLERANCE * max(1, largest),
+                   f"{name}: samples after {steps} steps in {words} differ by {worst:.2g} at most (values up to {largest:.3g})")
+
+        compare("diffusers", lambda x, t: pipeline.unet(x, t, class_labels=labels).sample)
+        runtime = self.as_onnx(run)
+        compare("diffusers with ONNX Runtime", lambda x, t: by_onnx(runtime, x, t))
         return run, out
+
+    def as_onnx(self, run):
+        path = run.with_suffix(".onnx")
+        self.tweedie("export", run, "--out", path)
+        onnx.checker.check_model(str(path), full_check=True)
+        return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+    def one_step(self, name, data, model):
+        """One step of DDIM from pure noise is x0 = a x + b F for numbers a and b of that level: F is ONNX Runtime's."""
+        recipe, run = self.folder / f"{name}.toml", self.folder / name
+        recipe.write_text(f'[model]\nnetwork = "{name}"\n{model}\n[schedule]\nname = "linear"\nsteps = 1000\n'
+                          "[train]\nbatch = 8\nwarmup = 10\n[watch]\nheld_out_every = 0\nsamples_every = 0\n")
+        self.tweedie("train", "--data", data, "--recipe", recipe, "--out", run, "--steps", 50)
+        network = self.as_onnx(run)
+        shape = [6] + network.get_inputs()[0].shape[1:]
+        noise = numpy.random.default_rng(2).standard_normal(shape, dtype=numpy.float32)
+        numpy.save(self.folder / "noise.npy", noise)
+        self.tweedie("sample", run, "--noise", self.folder / "noise.npy", "--sampler", "ddim", "--steps", 1, "--precision", "fp32",
+                     "--out", self.folder / "x0.npy")
+        x0 = numpy.load(self.folder / "x0.npy").ravel()
+        output = network.run(None, {"sample": noise, "timestep": numpy.full(6, 999, numpy.float32)})[0]
+        parts = numpy.stack([noise.ravel(), output.ravel()], 1).astype(numpy.float64)
+        worst = float(numpy.abs(parts @ numpy.linalg.lstsq(parts, x0, rcond=None)[0] - x0).max())
+        largest = float(numpy.abs(x0).max())
+        expect(numpy.abs(output).max() > 1e-3 and worst <= TOLERANCE * max(1, largest),
+               f"{name}: one step with ONNX Runtime's output differs by {worst:.2g} at most (values up to {largest:.3g})")
 
     def from_diffusers(self):
         """A network made by diffusers is described and sampled; PyTorch's own file gives the same samples."""
@@ -117,6 +154,10 @@ def main(program, folder):
     # Continuous, classes, v prediction, Fourier features (of low powers: with high ones an untrained network is chaotic);
     # 91 divides the 1001 steps of its chain.
     peers.same_samples("continuous", "fashion-mnist", 91, "model.fourier_features=[0,1]")
+    peers.one_step("mlp", "toy:two-moons", "width = 64")
+    floats = peers.folder / "floats.npy"  # real numbers: x0 is not clipped
+    numpy.save(floats, numpy.random.default_rng(3).standard_normal((64, 3, 8, 8), dtype=numpy.float32))
+    peers.one_step("dit", f"array:{floats}", "patch = 2\nwidth = 32\ndepth = 2\nheads = 2")
     peers.same_bytes(plain)
     peers.from_diffusers()
     peers.dashboard(run)

@@ -1,7 +1,7 @@
 #!/bin/sh
 # What other programs make of our files: diffusers loads an exported model and draws the same samples, TensorBoard
-# reads the event file, safetensors and torch.save are read by both sides.  Usage: run.sh BUILD_FOLDER
-# PEER names a Python with current torch, diffusers, safetensors and tensorboard; without it BUILD/peer-checks is made
+# reads the event file, ONNX Runtime runs an exported network, safetensors and torch.save are read by both sides.  Usage: run.sh BUILD_FOLDER
+# PEER names a Python with current torch, diffusers, safetensors, onnxruntime and tensorboard; without it BUILD/peer-checks is made
 # from the registry, and where that cannot be reached the check says that it was skipped and why.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)

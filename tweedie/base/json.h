@@ -25,4 +25,11 @@ inline Json parse_json(const std::string& text) {
   return deep ? Json(Json::value_t::discarded) : value;
 }
 
+/// Whether JSON can hold the text.
+inline bool is_utf8(const std::string& text) {
+  constexpr auto kLeaveOut = Json::error_handler_t::ignore;
+  return Json::parse(Json(text).dump(-1, ' ', false, kLeaveOut)).get_ref<const std::string&>() ==
+         text;
+}
+
 }  // namespace tweedie

@@ -4,6 +4,8 @@
 #include "tweedie/cli/commands.h"
 #include "tweedie/cli/common.h"
 #include "tweedie/jobs/exchange.h"
+#include "tweedie/jobs/onnx_export.h"
+#include "tweedie/jobs/onnx_graph.h"
 
 namespace tweedie {
 namespace {
@@ -40,8 +42,26 @@ int run_import(const ExchangeOptions& options, const Registry& registry) {
   return 0;
 }
 
+void say_onnx(const ExchangeOptions& options, const OnnxReport& report) {
+  write_json(options.json, {{"out", options.out},
+                            {"family", "ONNX"},
+                            {"opset", kOnnxOpset},
+                            {"parameters", report.parameters},
+                            {"inputs", report.inputs}});
+  std::string inputs;
+  for (const std::string& input : report.inputs) inputs += (inputs.empty() ? "" : ", ") + input;
+  say_result(options.json, options.out + ": ONNX, opset " + std::to_string(kOnnxOpset) + ", " +
+                               std::to_string(report.parameters) + " values; out_sample of " +
+                               inputs);
+}
+
 int run_export(const ExchangeOptions& options, const Registry& registry) {
   const Model model = load_model(options.model, registry, options.weights);
+  if (options.out.ends_with(".onnx")) {
+    require_writable(options.out);
+    say_onnx(options, export_onnx(model, options.out));
+    return 0;
+  }
   say_report(options, export_model(model, options.out, registry));
   return 0;
 }
@@ -69,11 +89,11 @@ void add_import(CLI::App& app, Cli& cli) {
 }
 
 void add_export(CLI::App& app, Cli& cli) {
-  CLI::App* command =
-      app.add_subcommand("export", "Write a model as a folder that diffusers loads");
+  CLI::App* command = app.add_subcommand(
+      "export", "Write a model as a folder that diffusers loads, or for ONNX Runtime");
   const auto options = std::make_shared<ExchangeOptions>();
   command->add_option("MODEL", options->model, "run folder, checkpoint or model file")->required();
-  command->add_option("--out", options->out, "new folder")->required();
+  command->add_option("--out", options->out, "new folder, or a file .onnx")->required();
   command->add_option("--weights", options->weights, "ema, raw, or an average such as ema.0.999");
   command->add_option("--json", options->json, "file for a report, - for standard output");
   command->callback(

@@ -101,6 +101,10 @@ int run_cli(int argc, char** argv, const Registry& registry) {
     return failed(kInputWrong, error.what());
   } catch (const c10::Error& error) {
     return failed(kOtherFailure, error.what_without_backtrace());
+  } catch (const Json::type_error& error) {
+    return failed(kInputWrong, std::string("a name or value that was given is not UTF-8, which "
+                                           "configurations and reports are written in: ") +
+                                   error.what());
   } catch (const std::bad_alloc&) {
     return failed(kOtherFailure,
                   "not enough memory; try a smaller batch (--batch, --set train.batch=...)");

@@ -4,7 +4,7 @@
 
 #include "tweedie/base/fields.h"
 #include "tweedie/datasets/datasets.h"
-#include "tweedie/datasets/resize.h"
+#include "tweedie/datasets/encoded_images.h"
 #include "tweedie/datasets/split.h"
 #include "tweedie/tensor/image.h"
 
@@ -13,18 +13,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct ImageFolderOptions {
-  std::string path;
-  int64_t size = 0;
-  bool flip = true;
-  double holdout = 0.1;
+struct ImageFolderOptions : EncodedImageOptions {
   template <class Visit>
   void fields(Visit&& visit) {
     visit("path", path, "folder of PNG and JPEG files; sub-folders are classes");
-    visit("size", size, "cut the central square and resize it to this many pixels; 0: as they are");
-    visit("flip", flip, "whether a mirrored image is as probable as the image");
-    visit("holdout", holdout,
-          "fraction kept for the test split, unless the folder holds 'train' and 'test'");
+    common_fields(visit);
   }
 };
 
@@ -135,25 +128,6 @@ std::vector<int64_t> shared_size(const std::vector<File>& files, int64_t resized
   return first;
 }
 
-struct Contents {
-  std::vector<File> files;
-  std::vector<int64_t> size;  // {C, H, W, levels}
-  int64_t resized;
-  bool labelled;
-};
-
-void read_example(const Contents& contents, const File& file, float* to) {
-  Image image = read_image(file.path);
-  if (contents.resized > 0) image.pixels = centre_square(image.pixels, contents.resized);
-  const std::vector<int64_t> shape(contents.size.begin(), contents.size.begin() + 3);
-  check(image.pixels.sizes() == shape && image.levels == contents.size[3], file.path,
-        ": has changed since the folder was opened");
-  const int32_t* from = image.pixels.data_ptr<int32_t>();
-  const double top = static_cast<double>(image.levels - 1);
-  for (int64_t i = 0; i < image.pixels.numel(); ++i)
-    to[i] = static_cast<float>(2.0 * from[i] / top - 1);
-}
-
 }  // namespace
 
 Dataset make_image_folder(const Json& given) {
@@ -169,49 +143,32 @@ Dataset make_image_folder(const Json& given) {
   check(fs::is_directory(root, ignored), options.path, ": is a file; expected a folder of images");
 
   Folder folder;
-  Contents contents{{}, {}, options.size, false};
+  EncodedImages images;
+  images.name = "images:" + options.path;
   if (has_own_test(root)) {
     const Folder train = find_files(root / "train");
     folder = split == Split::train ? train : find_files(root / "test");
     if (split == Split::test) rename_classes(folder, train, options.path);
-    contents.size = shared_size(folder.files, options.size);
+    images.size = shared_size(folder.files, options.size);
   } else {
     folder = find_files(root);
-    contents.size = shared_size(folder.files, options.size);
+    images.size = shared_size(folder.files, options.size);
     std::vector<File> chosen;
-    for (const int64_t place : hold_out(static_cast<int64_t>(folder.files.size()), options.holdout,
-                                        split, "images:" + options.path))
+    for (const int64_t place :
+         hold_out(static_cast<int64_t>(folder.files.size()), options.holdout, split, images.name))
       chosen.push_back(folder.files[static_cast<size_t>(place)]);
     folder.files = std::move(chosen);
   }
-  contents.files = std::move(folder.files);
-  contents.labelled = !folder.classes.empty();
-
-  Dataset out;
-  out.name = "images:" + options.path;
-  out.size = static_cast<int64_t>(contents.files.size());
-  out.shape.assign(contents.size.begin(), contents.size.begin() + 3);
-  out.levels = contents.size[3];
-  out.classes = folder.classes;
-  out.flip = options.flip;
-  out.get = [shared = std::make_shared<const Contents>(std::move(contents)), shape = out.shape,
-             name = out.name](at::ArrayRef<int64_t> indices) {
-    std::vector<int64_t> batch_shape{static_cast<int64_t>(indices.size())};
-    batch_shape.insert(batch_shape.end(), shape.begin(), shape.end());
-    Batch batch{at::empty(batch_shape), {}};
-    if (shared->labelled) batch.condition.label = at::empty({batch_shape[0]}, at::kLong);
-    const int64_t values = shape[0] * shape[1] * shape[2];
-    for (int64_t i = 0; i < batch_shape[0]; ++i) {
-      const int64_t index = indices[static_cast<size_t>(i)];
-      check(index >= 0 && index < static_cast<int64_t>(shared->files.size()), name,
-            ": there is no example ", index, "; there are ", shared->files.size());
-      const File& file = shared->files[static_cast<size_t>(index)];
-      read_example(*shared, file, batch.x.data_ptr<float>() + i * values);
-      if (shared->labelled) batch.condition.label.data_ptr<int64_t>()[i] = file.label;
-    }
-    return batch;
-  };
-  return out;
+  images.count = static_cast<int64_t>(folder.files.size());
+  images.resized = options.size;
+  images.flip = options.flip;
+  images.classes = std::move(folder.classes);
+  const auto files = std::make_shared<const std::vector<File>>(std::move(folder.files));
+  const auto file = [files](int64_t i) -> const File& { return (*files)[static_cast<size_t>(i)]; };
+  images.read = [file](int64_t i) { return read_image(file(i).path); };
+  images.where = [file](int64_t i) { return file(i).path; };
+  images.label = [file](int64_t i) { return file(i).label; };
+  return dataset_of(std::move(images));
 }
 
 std::string image_folder_options_help() { return fields_help<ImageFolderOptions>("  "); }

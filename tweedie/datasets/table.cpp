@@ -116,6 +116,8 @@ Table read_table(const TableOptions& options, const std::string& where) {
   check(separator.size() == 1 && separator != "\"" && separator != "\n", where,
         ": separator is one character or tab, got '", options.separator, "'");
   const std::string text = read_file(options.path);
+  check(is_utf8(text), options.path,
+        ": is not UTF-8 text; convert it, as in iconv -f latin1 -t utf8 OLD > NEW");
   CsvReader reader(text, separator[0], options.path);
   Table out;
   check(reader.next(out.names), options.path, ": is empty; expected names of columns");

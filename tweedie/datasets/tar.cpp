@@ -12,7 +12,7 @@
 
 #include "tweedie/base/fields.h"
 #include "tweedie/datasets/datasets.h"
-#include "tweedie/datasets/resize.h"
+#include "tweedie/datasets/encoded_images.h"
 #include "tweedie/datasets/split.h"
 #include "tweedie/datasets/tar_index.h"
 #include "tweedie/tensor/image.h"
@@ -22,17 +22,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct TarOptions {
-  std::string path;
-  int64_t size = 0;
-  bool flip = true;
-  double holdout = 0.1;
+struct TarOptions : EncodedImageOptions {
   template <class Visit>
   void fields(Visit&& visit) {
     visit("path", path, "a tar file, a folder of them, or shards as in data-{000..063}.tar");
-    visit("size", size, "cut the central square and resize it to this many pixels; 0: as they are");
-    visit("flip", flip, "whether a mirrored image is as probable as the image");
-    visit("holdout", holdout, "fraction kept for the test split");
+    common_fields(visit);
   }
 };
 
@@ -103,50 +97,18 @@ struct Shards {
   std::vector<std::unique_ptr<Shard>> shards;
   std::vector<TarEntry> images;
   std::vector<int64_t> places;  // of the split
-  std::vector<int64_t> size;    // {C, H, W, levels}
-  int64_t resized;
-  bool labelled;
-};
 
-std::string name_of(const Shards& contents, const TarEntry& entry) {
-  return contents.shards[static_cast<size_t>(entry.shard)]->path() + ", image at byte " +
-         std::to_string(entry.offset);
-}
-
-void read_tar_example(const Shards& contents, const TarEntry& entry, float* to) {
-  const std::string where = name_of(contents, entry);
-  Image image =
-      decode_image(contents.shards[static_cast<size_t>(entry.shard)]->bytes(entry), where);
-  if (contents.resized > 0) image.pixels = centre_square(image.pixels, contents.resized);
-  const std::vector<int64_t> shape(contents.size.begin(), contents.size.begin() + 3);
-  check(image.pixels.sizes() == shape && image.levels == contents.size[3], where, ": is ",
-        Json(image.pixels.sizes().vec()).dump(), " of ", image.levels,
-        " levels, the first image is ", Json(shape).dump(), " of ", contents.size[3],
-        "; add ?size=N to cut and resize all of them, or convert them to one kind");
-  const int32_t* from = image.pixels.data_ptr<int32_t>();
-  const double top = static_cast<double>(image.levels - 1);
-  for (int64_t i = 0; i < image.pixels.numel(); ++i)
-    to[i] = static_cast<float>(2.0 * from[i] / top - 1);
-}
-
-Batch batch_of_shards(const Shards& contents, at::ArrayRef<int64_t> indices,
-                      const std::string& name) {
-  std::vector<int64_t> sizes = {static_cast<int64_t>(indices.size()), contents.size[0],
-                                contents.size[1], contents.size[2]};
-  Batch batch{at::empty(sizes), {}};
-  if (contents.labelled) batch.condition.label = at::empty({sizes[0]}, at::kLong);
-  const int64_t values = sizes[1] * sizes[2] * sizes[3];
-  for (int64_t i = 0; i < sizes[0]; ++i) {
-    const int64_t index = indices[static_cast<size_t>(i)];
-    check(index >= 0 && index < static_cast<int64_t>(contents.places.size()), name,
-          ": there is no example ", index, "; there are ", contents.places.size());
-    const TarEntry& entry =
-        contents.images[static_cast<size_t>(contents.places[static_cast<size_t>(index)])];
-    read_tar_example(contents, entry, batch.x.data_ptr<float>() + i * values);
-    if (contents.labelled) batch.condition.label.data_ptr<int64_t>()[i] = entry.label;
+  const TarEntry& entry(int64_t i) const {
+    return images[static_cast<size_t>(places[static_cast<size_t>(i)])];
   }
-  return batch;
-}
+  std::string bytes(const TarEntry& entry) const {
+    return shards[static_cast<size_t>(entry.shard)]->bytes(entry);
+  }
+  std::string where(const TarEntry& entry) const {
+    return shards[static_cast<size_t>(entry.shard)]->path() + ", image at byte " +
+           std::to_string(entry.offset);
+  }
+};
 
 }  // namespace
 
@@ -172,24 +134,24 @@ Dataset make_tar(const Json& given) {
   const auto count = static_cast<int64_t>(contents->images.size());
   check(labelled == 0 || labelled == count, name, ": ", labelled, " of ", count,
         " images have a class (.cls); expected all or none");
-  contents->labelled = labelled > 0;
-  contents->resized = options.size;
-  const TarEntry& first = contents->images[0];
-  contents->size = decoded_size(contents->shards[0]->bytes(first), name_of(*contents, first));
-  if (options.size > 0) contents->size[1] = contents->size[2] = options.size;
   contents->places = hold_out(count, options.holdout, split, name);
 
-  Dataset out;
-  out.name = name;
-  out.size = static_cast<int64_t>(contents->places.size());
-  out.shape.assign(contents->size.begin(), contents->size.begin() + 3);
-  out.levels = contents->size[3];
-  for (int64_t i = 0; i <= most; ++i) out.classes.push_back(std::to_string(i));
-  out.flip = options.flip;
-  out.get = [contents, name](at::ArrayRef<int64_t> indices) {
-    return batch_of_shards(*contents, indices, name);
+  EncodedImages images;
+  images.name = name;
+  images.count = static_cast<int64_t>(contents->places.size());
+  const TarEntry& first = contents->images[0];
+  images.size = decoded_size(contents->bytes(first), contents->where(first));
+  if (options.size > 0) images.size[1] = images.size[2] = options.size;
+  images.resized = options.size;
+  images.flip = options.flip;
+  for (int64_t i = 0; i <= most; ++i) images.classes.push_back(std::to_string(i));
+  images.read = [contents](int64_t i) {
+    const TarEntry& entry = contents->entry(i);
+    return decode_image(contents->bytes(entry), contents->where(entry));
   };
-  return out;
+  images.where = [contents](int64_t i) { return contents->where(contents->entry(i)); };
+  images.label = [contents](int64_t i) { return int64_t{contents->entry(i).label}; };
+  return dataset_of(std::move(images));
 }
 
 std::string tar_options_help() { return fields_help<TarOptions>("  "); }

@@ -9,6 +9,7 @@
 
 #include "tweedie/base/error.h"
 #include "tweedie/base/files.h"
+#include "tweedie/base/protobuf.h"
 #include "tweedie/tensor/image.h"
 
 namespace tweedie {
@@ -22,31 +23,7 @@ std::string little(uint64_t value, size_t width) {
   return out;
 }
 
-template <class T>
-std::string bits(T value) {
-  std::string out(sizeof value, '\0');
-  std::memcpy(out.data(), &value, sizeof value);
-  return out;
-}
-
-// Protocol buffers: a field is its number and kind, then the value.
-std::string varint(uint64_t value) {
-  std::string out;
-  for (; value >= 128; value >>= 7) out += static_cast<char>((value & 127) | 128);
-  return out + static_cast<char>(value);
-}
-std::string field(int number, uint64_t value) {
-  return varint(static_cast<uint64_t>(number) << 3) + varint(value);
-}
-std::string field(int number, const std::string& bytes) {
-  return varint(static_cast<uint64_t>(number) << 3 | 2) + varint(bytes.size()) + bytes;
-}
-std::string field(int number, double value) {
-  return varint(static_cast<uint64_t>(number) << 3 | 1) + bits(value);
-}
-std::string field(int number, float value) {
-  return varint(static_cast<uint64_t>(number) << 3 | 5) + bits(value);
-}
+using protobuf::field;
 
 uint32_t masked(uint32_t crc) { return ((crc >> 15) | (crc << 17)) + 0xa282ead8; }
 
@@ -97,8 +74,7 @@ EventLog::EventLog(const std::string& folder)
     : path_((fs::path(folder) / "events.out.tfevents.0.tweedie").string()) {
   std::error_code ignored;
   if (!fs::exists(path_, ignored))
-    write_file_atomically(path_,
-                          record(field(1, seconds_now()) + field(3, std::string("brain.Event:2"))));
+    write_file_atomically(path_, record(field(1, seconds_now()) + field(3, "brain.Event:2")));
 }
 
 void EventLog::append(int64_t step, const std::string& what) {

@@ -9,7 +9,7 @@ bool is_box(const std::vector<double>& filter) {
 
 /// [C, 1, taps, taps]: one kernel for each channel.
 Tensor kernel_of(const Tensor& x, const std::vector<double>& filter, double gain) {
-  const Tensor taps = at::tensor(filter, at::kDouble) / at::tensor(filter, at::kDouble).sum();
+  const Tensor given = torch::tensor(filter, at::kDouble), taps = given / given.sum();
   const auto size = static_cast<int64_t>(filter.size());
   return (at::outer(taps, taps) * gain).to(x.options()).expand({x.size(1), 1, size, size});
 }

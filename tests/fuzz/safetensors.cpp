@@ -1,0 +1,11 @@
+#include "tweedie/tensor/safetensors.h"
+
+#include "tests/fuzz/fuzz.h"
+
+using namespace tweedie;
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  return fuzz::run(data, size, [](std::string_view bytes) {
+    parse_safetensors({bytes, nullptr}, "file");
+  });
+}

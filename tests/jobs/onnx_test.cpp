@@ -1,0 +1,97 @@
+// What is written for ONNX.  That ONNX Runtime computes the same from it is a check of tests/peers.
+#include <doctest/doctest.h>
+
+#include <filesystem>
+
+#include "tests/jobs/scratch.h"
+#include "tests/refusal.h"
+#include "tweedie/base/files.h"
+#include "tweedie/jobs/onnx_export.h"
+#include "tweedie/registry.h"
+
+using namespace tweedie;
+using tweedie::testing::refusal;
+using tweedie::testing::says;
+
+namespace {
+
+const DataShape kImages = {{3, 8, 8}, 256, {"shirt", "shoe"}, Json::array()};
+
+Model model_of(const Json& options, bool conditional, const Registry& registry = builtin(),
+               const DataShape& shape = kImages) {
+  return build_model(make_config({{"model", options}, {"data", {{"conditional", conditional}}}}),
+                     shape, registry);
+}
+
+/// A network that does one thing.
+struct OneOperation : Network {
+  std::function<Tensor(const Tensor&)> operation;
+  explicit OneOperation(std::function<Tensor(const Tensor&)> given) : operation(std::move(given)) {
+    register_parameter("factor", at::ones({1}));
+  }
+  Tensor forward(const Tensor& x, const Tensor&, const Condition&) override { return operation(x); }
+};
+
+std::string refusal_of(const std::function<Tensor(const Tensor&)>& operation) {
+  const Scratch folder;
+  Model model = model_of({{"network", "dit"}, {"width", 8}, {"depth", 1}, {"heads", 1}}, false);
+  model.network = std::make_shared<OneOperation>(operation);
+  const std::string message = refusal([&] { export_onnx(model, folder / "model.onnx"); });
+  CHECK(std::filesystem::exists(folder / "model.onnx") == message.empty());
+  return message;
+}
+
+}  // namespace
+
+TEST_CASE("every network is written for ONNX, with its inputs by the names of diffusers") {
+  const Scratch folder;
+  const Json unet = {{"network", "unet"},
+                     {"channels", 8},
+                     {"multipliers", {1, 2}},
+                     {"layers_per_block", 1},
+                     {"norm_num_groups", 4}};
+  const auto with = [&](const Json& more) {
+    Json out = unet;
+    out.update(more);
+    return out;
+  };
+  const std::string path = folder / "model.onnx";
+  for (const Json& options :
+       {unet, with({{"attention", {4, 8}}, {"fourier_features", {1, 2}}}),
+        with({{"resnet_time_scale_shift", "scale_shift"}, {"activation", "gelu"}}),
+        with({{"activation", "mish"}}), with({{"activation", "relu"}}),
+        Json{{"network", "dit"}, {"width", 8}, {"depth", 1}, {"heads", 2}}}) {
+    CAPTURE(options.dump());
+    for (const bool conditional : {false, true}) {
+      const Model model = model_of(options, conditional);
+      int64_t values = 0;
+      for (const Tensor& parameter : model.network->parameters()) values += parameter.numel();
+      const OnnxReport report = export_onnx(model, path);
+      CHECK(report.parameters == values);
+      CHECK(report.inputs.size() == (conditional ? 3 : 2));
+      const std::string bytes = read_file(path);
+      CHECK(bytes.size() > 4 * static_cast<size_t>(values));
+      for (const char* name : {"sample", "timestep", "out_sample", "tweedie.schedule"})
+        CHECK(says(bytes, name));
+      CHECK(says(bytes, "class_labels") == conditional);
+    }
+  }
+  export_onnx(
+      model_of({{"network", "mlp"}, {"width", 32}}, false, builtin(), {{2}, 0, {}, Json::array()}),
+      path);
+  CHECK(says(read_file(path), "Gemm"));
+}
+
+TEST_CASE("what ONNX is not told of is refused by name, and nothing is written") {
+  CHECK(refusal_of([](const Tensor& x) { return x.sin() + 2 * x; }) == "");
+  CHECK(says(refusal_of([](const Tensor& x) { return x.erfinv(); }), "'aten::erfinv'"));
+  CHECK(says(refusal_of([](const Tensor& x) { return at::add(x, x, 2); }), "a sum with a factor"));
+  CHECK(says(refusal_of([](const Tensor& x) {
+               return x + at::arange(x.size(0), at::kDouble).view({-1, 1, 1, 1});
+             }),
+             "differs along the batch"));
+  CHECK(says(refusal_of([](const Tensor& x) {
+               return x * at::tensor({1.0, 2.0}, at::kDouble)[0];
+             }),
+             "torch::tensor()"));
+}

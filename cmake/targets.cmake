@@ -9,7 +9,9 @@ if(TWEEDIE_SANITIZE)
   target_link_options(tweedie_flags INTERFACE -fsanitize=address,undefined)
 endif()
 if(TWEEDIE_FUZZ)
+  add_library(tweedie_coverage OBJECT ${PROJECT_SOURCE_DIR}/tests/fuzz/coverage.cpp)
   target_compile_options(tweedie_flags INTERFACE -fsanitize-coverage=trace-pc,trace-cmp)
+  target_link_libraries(tweedie_flags INTERFACE $<TARGET_OBJECTS:tweedie_coverage>)
 endif()
 
 # tweedie_library(NAME SOURCES ... LINK ...): one layer of the library.  Layers with torch share its precompiled header.

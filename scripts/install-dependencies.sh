@@ -21,7 +21,7 @@ case "${1:-}" in
     printf '%s\n' $packages
     exit 0
     ;;
-  --checks) packages='clang-format python3-venv' ;;
+  --checks) packages='clang-format libclang-rt-dev python3-venv' ;;
   --bench) packages='python3-torch python3-venv' ;;
   *)
     say "unknown argument '$1'; --list, --checks and --bench are known"

@@ -5,6 +5,7 @@
 
 #include "tests/refusal.h"
 #include "tweedie/base/error.h"
+#include "tweedie/families/recognise.h"
 #include "tweedie/model/network.h"
 #include "tweedie/nets/dit.h"
 #include "tweedie/nets/initialise.h"
@@ -45,13 +46,9 @@ const Json kSong = {{"_class_name", "EDMPrecond"},
                     {"resample_filter", {1, 3, 3, 1}},
                     {"label_dim", 3},
                     {"augment_dim", 2}};
-const Json kAdm = {{"_class_name", "iDDPMPrecond"},
-                   {"img_resolution", 8},
-                   {"model_channels", 32},
-                   {"channel_mult", {1, 2}},
-                   {"num_blocks", 1},
-                   {"attn_resolutions", {4}},
-                   {"label_dim", 3}};
+const Json kAdm = {{"_class_name", "iDDPMPrecond"}, {"img_channels", 3},      {"img_resolution", 8},
+                   {"model_channels", 32},          {"channel_mult", {1, 2}}, {"num_blocks", 1},
+                   {"attn_resolutions", {4}},       {"label_dim", 3}};
 const Json kDit = {{"_class_name", "DiT"}, {"input_size", 8}, {"in_channels", 4},
                    {"hidden_size", 16},    {"depth", 2},      {"num_heads", 2},
                    {"num_classes", 3}};
@@ -104,6 +101,34 @@ TEST_CASE("weights go out under another library's names and come back the same")
     take_weights(family, give_weights(family, weights_of(*first)), weights_of(*second));
     CHECK(at::equal(output(*first, family), output(*second, family)));
   }
+}
+
+TEST_CASE("a file of weights alone says which network it is of") {
+  const torch::NoGradGuard no_grad;
+  const std::map<std::string, Json> asked = {{"diffusers UNet2DModel", kDiffusers},
+                                             {"guided-diffusion UNetModel", kGuided},
+                                             {"EDM network over SongUNet", kSong},
+                                             {"EDM network over DhariwalUNet", kAdm},
+                                             {"DiT", kDit}};
+  for (const auto& [name, config] : asked) {
+    CAPTURE(name);
+    const Family family = read_family(config);
+    TensorSizes sizes;
+    for (const auto& [key, tensor] : give_weights(family, weights_of(*network_of(family, 1))))
+      sizes[key] = tensor.sizes().vec();
+    const auto found = recognise_weights(sizes);
+    REQUIRE(found);
+    CHECK(found->family == name);
+    size_t told = 0;
+    for (const auto& [key, value] : found->config.items()) {
+      if (!config.contains(key)) continue;
+      CAPTURE(key);
+      CHECK(config[key] == value);
+      ++told;
+    }
+    CHECK(told >= 3);
+  }
+  CHECK_FALSE(recognise_weights({{"weight", {3, 4}}}));
 }
 
 TEST_CASE("names and shapes are those of the libraries") {

@@ -1,5 +1,6 @@
 #include "tweedie/base/mapped_file.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -33,7 +34,20 @@ MappedFile::MappedFile(const std::string& path) {
 }
 
 MappedFile::~MappedFile() {
+  wanted_ = false;
+  if (reader_.joinable()) reader_.join();
   if (data_ != nullptr) ::munmap(data_, size_);
+}
+
+void MappedFile::read_ahead() {
+#ifdef MADV_POPULATE_READ  // Linux 5.14; a kernel that does not know it reads where it is touched
+  static constexpr size_t kPiece = size_t{32} << 20;
+  if (size_ <= kPiece || reader_.joinable()) return;
+  reader_ = std::thread([this] {
+    for (size_t at = 0; at < size_ && wanted_; at += kPiece)
+      if (::madvise(data_ + at, std::min(kPiece, size_ - at), MADV_POPULATE_READ) != 0) return;
+  });
+#endif
 }
 
 }  // namespace tweedie

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <sstream>
 
 #include "tweedie/base/error.h"
 #include "tweedie/base/files.h"
+#include "tweedie/families/recognise.h"
 #include "tweedie/jobs/checkpoint.h"
 #include "tweedie/jobs/foreign_model.h"
 #include "tweedie/jobs/run_folder.h"
@@ -66,6 +68,35 @@ Json describe_foreign(const std::string& path) {
   out["network"] = source.network;
   if (source.scheduler.is_object()) out["scheduler"] = source.scheduler;
   if (!source.notes.empty()) out["notes"] = source.notes;
+  return out;
+}
+
+/// Weights without a configuration.
+Json describe_weights(const std::string& path) {
+  TensorSizes sizes;
+  Json tensors = Json::object();
+  int64_t values = 0;
+  const auto add = [&](const std::string& name, const std::string& type,
+                       const std::vector<int64_t>& shape) {
+    sizes[name] = shape;
+    values += numel(shape);
+    tensors[name] = {{"dtype", type}, {"shape", shape}};
+  };
+  if (path.ends_with(".safetensors"))
+    for (const auto& [name, tensor] : read_safetensors_header(path).tensors)
+      add(name, tensor.dtype, tensor.shape);
+  else
+    for (const auto& [name, tensor] : read_weights(path).tensors)
+      add(name, toString(tensor.scalar_type()), tensor.sizes().vec());
+  Json out = {{"kind", "weights"}, {"file", path}, {"values", values}};
+  if (const std::optional<Recognised> found = recognise_weights(sizes)) {
+    out["kind"] = "weights of " + found->family;
+    out["config"] = found->config;
+    out["next"] =
+        "this is what names and sizes tell; put the network's config.json beside the file to use "
+        "it";
+  }
+  out["tensors"] = tensors;
   return out;
 }
 
@@ -157,9 +188,14 @@ Json describe(const std::string& path) {
             {"dtype", std::string(toString(tensor.scalar_type()))},
             {"shape", tensor.sizes().vec()}};
   }
+  if (is_foreign_model(path))
+    return fs::exists(fs::path(path).parent_path() / "config.json", failure) ||
+                   path.ends_with(".json")
+               ? describe_foreign(path)
+               : describe_weights(path);
   check(fs::path(path).extension() == ".safetensors", path,
-        ": not a kind of file that is known here; expected a run, a .safetensors file, a PNG, a "
-        "JPEG or a .npy file");
+        ": not a kind of file that is known here; expected a run, a file of weights "
+        "(.safetensors, .pt, .pth, .bin), a PNG, a JPEG or a .npy file");
   return describe_safetensors(path);
 }
 

@@ -8,6 +8,7 @@
 #include "tweedie/base/error.h"
 #include "tweedie/nets/attention.h"
 #include "tweedie/nets/embedding.h"
+#include "tweedie/nets/layers.h"
 
 namespace tweedie {
 namespace {
@@ -68,7 +69,7 @@ Tensor through(const torch::nn::ModuleList& list, size_t i, const Tensor& x) {
 }
 
 std::shared_ptr<torch::nn::Module> linear(int64_t in, int64_t out) {
-  return torch::nn::Linear(in, out).ptr();
+  return unset_linear(in, out).ptr();
 }
 
 /// norm(x) (1 + scale) + shift, the norm without weights of its own; shift, scale [B, width].
@@ -81,8 +82,8 @@ struct TokenAttentionImpl : torch::nn::Module {
   torch::nn::Linear qkv{nullptr}, proj{nullptr};
   int64_t heads;
   explicit TokenAttentionImpl(const DitOptions& o) : heads(o.heads) {
-    qkv = register_module("qkv", torch::nn::Linear(o.width, 3 * o.width));
-    proj = register_module("proj", torch::nn::Linear(o.width, o.width));
+    qkv = register_module("qkv", unset_linear(o.width, 3 * o.width));
+    proj = register_module("proj", unset_linear(o.width, o.width));
   }
   Tensor forward(const Tensor& x) {
     const int64_t batch = x.size(0), tokens = x.size(1), width = x.size(2);
@@ -99,8 +100,8 @@ struct TokenMlpImpl : torch::nn::Module {
   torch::nn::Linear fc1{nullptr}, fc2{nullptr};
   explicit TokenMlpImpl(const DitOptions& o) {
     const auto hidden = static_cast<int64_t>(static_cast<double>(o.width) * o.mlp_ratio);
-    fc1 = register_module("fc1", torch::nn::Linear(o.width, hidden));
-    fc2 = register_module("fc2", torch::nn::Linear(hidden, o.width));
+    fc1 = register_module("fc1", unset_linear(o.width, hidden));
+    fc2 = register_module("fc2", unset_linear(hidden, o.width));
   }
   Tensor forward(const Tensor& x) { return fc2(at::gelu(fc1(x), "tanh")); }
 };
@@ -139,13 +140,12 @@ class Dit : public Network {
     check_dit_options(o);
     const int64_t channels = o.sample_shape[0], rows = o.sample_shape[1] / o.patch,
                   columns = o.sample_shape[2] / o.patch;
-    patches_ =
-        torch::nn::Conv2d(torch::nn::Conv2dOptions(channels, o.width, o.patch).stride(o.patch));
+    patches_ = unset_conv(torch::nn::Conv2dOptions(channels, o.width, o.patch).stride(o.patch));
     register_module("x_embedder", group("proj", patches_.ptr()));
     time_ = numbered({linear(kTimeFeatures, o.width), nullptr, linear(o.width, o.width)});
     register_module("t_embedder", group("mlp", time_.ptr()));
     if (o.classes > 0) {
-      classes_ = torch::nn::Embedding(o.classes + (o.null_class ? 1 : 0), o.width);
+      classes_ = unset_embedding(o.classes + (o.null_class ? 1 : 0), o.width);
       register_module("y_embedder", group("embedding_table", classes_.ptr()));
     }
     torch::nn::ModuleList blocks;
@@ -155,7 +155,7 @@ class Dit : public Network {
     }
     register_module("blocks", blocks);
     const int64_t out = o.patch * o.patch * channels * (o.learned_variance ? 2 : 1);
-    last_ = torch::nn::Linear(o.width, out);
+    last_ = unset_linear(o.width, out);
     last_modulation_ = numbered({nullptr, linear(o.width, 2 * o.width)});
     const auto last = group("linear", last_.ptr());
     last->register_module("adaLN_modulation", last_modulation_.ptr());

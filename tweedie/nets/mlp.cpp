@@ -6,6 +6,7 @@
 
 #include "tweedie/nets/dense.h"
 #include "tweedie/nets/embedding.h"
+#include "tweedie/nets/layers.h"
 
 namespace tweedie {
 namespace {
@@ -39,9 +40,9 @@ struct MlpOptions {
 struct ResidualImpl : torch::nn::Module {
   torch::nn::Linear first{nullptr}, time{nullptr}, second{nullptr};
   explicit ResidualImpl(int64_t width) {
-    first = register_module("first", torch::nn::Linear(width, width));
-    time = register_module("time", torch::nn::Linear(width, width));
-    second = register_module("second", torch::nn::Linear(width, width));
+    first = register_module("first", unset_linear(width, width));
+    time = register_module("time", unset_linear(width, width));
+    second = register_module("second", unset_linear(width, width));
   }
   Tensor forward(const Tensor& h, const Tensor& t) {
     return h + second(at::silu(first(at::silu(h)) + time(t)));
@@ -66,12 +67,12 @@ class Mlp : public Network {
           "model.kernels: expected fast, reference or dense, got '", o.kernels, "'");
     const int64_t dims = o.sample_shape[0];
     input_ = register_module(
-        "input", torch::nn::Linear(dims * (1 + 2 * static_cast<int64_t>(o.fourier_features.size())),
-                                   o.width));
-    time_ = register_module("time", torch::nn::Linear(o.time_channels, o.width));
+        "input",
+        unset_linear(dims * (1 + 2 * static_cast<int64_t>(o.fourier_features.size())), o.width));
+    time_ = register_module("time", unset_linear(o.time_channels, o.width));
     if (o.classes > 0)
       class_embedding_ =
-          register_module("class_embedding", torch::nn::Embedding(o.classes + 1, o.width));
+          register_module("class_embedding", unset_embedding(o.classes + 1, o.width));
     torch::nn::ModuleList list;
     for (int64_t i = 0; i < o.blocks; ++i) {
       blocks_.emplace_back(o.width);
@@ -81,7 +82,7 @@ class Mlp : public Network {
     }
     register_module("blocks", list);
     output_ =
-        register_module("output", torch::nn::Linear(o.width, o.learned_variance ? 2 * dims : dims));
+        register_module("output", unset_linear(o.width, o.learned_variance ? 2 * dims : dims));
     zero_initialised.insert(zero_initialised.end(), {"output.weight", "output.bias"});
     list_dense_layers();
     check(o.kernels != "dense" || dense_.possible(), "model.kernels=dense: a width of ", o.width,

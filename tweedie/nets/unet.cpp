@@ -11,6 +11,7 @@
 
 #include "tweedie/nets/embedding.h"
 #include "tweedie/nets/image_program.h"
+#include "tweedie/nets/layers.h"
 #include "tweedie/nets/norm.h"
 #include "tweedie/nets/resample.h"
 #include "tweedie/nets/unet_blocks.h"
@@ -78,10 +79,8 @@ class Unet : public Network {
     time_embedding_ =
         register_module("time_embedding", TimeEmbedding(o.time_features, o.time_channels));
     if (o.augmentations > 0)
-      augmentation_ = register_module(
-          "augmentation",
-          torch::nn::Linear(
-              torch::nn::LinearOptions(o.augmentations, o.time_features).bias(false)));
+      augmentation_ =
+          register_module("augmentation", unset_linear(o.augmentations, o.time_features, false));
     if (o.class_embedding == "timestep")
       class_times_ =
           register_module("class_embedding", TimeEmbedding(o.time_features, o.time_channels));
@@ -89,14 +88,12 @@ class Unet : public Network {
     const bool joins_features = o.class_embedding == "linear-features";
     if (o.class_embedding == "table")  // the last row is "no class", if there is one
       class_table_ = register_module(
-          "class_embedding",
-          torch::nn::Embedding(o.classes + (o.null_class ? 1 : 0), o.time_channels));
+          "class_embedding", unset_embedding(o.classes + (o.null_class ? 1 : 0), o.time_channels));
     else if (o.class_embedding.starts_with("linear"))
       class_linear_ = register_module(
           "class_embedding",
-          torch::nn::Linear(torch::nn::LinearOptions(
-                                o.classes, joins_features ? o.time_features : o.time_channels)
-                                .bias(joins_features)));
+          unset_linear(o.classes, joins_features ? o.time_features : o.time_channels,
+                       joins_features));
   }
 
   /// What the blocks are told, [B, time channels].
@@ -405,7 +402,7 @@ class Unet : public Network {
   }
 
   static torch::nn::Conv2d conv3x3(int64_t in, int64_t out) {
-    return torch::nn::Conv2d(torch::nn::Conv2dOptions(in, out, 3).padding(1));
+    return unset_conv(torch::nn::Conv2dOptions(in, out, 3).padding(1));
   }
 
   static Tensor through(const Stage& stage, size_t j, const Tensor& x, const Tensor& skip,

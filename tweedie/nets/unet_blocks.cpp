@@ -3,6 +3,7 @@
 #include "tweedie/base/error.h"
 #include "tweedie/nets/attention.h"
 #include "tweedie/nets/cuda_norm.h"
+#include "tweedie/nets/layers.h"
 #include "tweedie/nets/norm.h"
 #include "tweedie/nets/resample.h"
 #include "tweedie/tensor/random.h"
@@ -11,7 +12,7 @@ namespace tweedie {
 namespace {
 
 torch::nn::Conv2d conv3x3(int64_t in, int64_t out) {
-  return torch::nn::Conv2d(torch::nn::Conv2dOptions(in, out, 3).padding(1));
+  return unset_conv(torch::nn::Conv2dOptions(in, out, 3).padding(1));
 }
 
 torch::nn::GroupNorm norm_of(int64_t channels, int64_t groups, double epsilon) {
@@ -71,12 +72,12 @@ ResnetImpl::ResnetImpl(const ResnetOptions& o) : options_(o) {
   norm1_ = register_module("norm1", norm_of(o.in, o.groups1, o.epsilon));
   conv1_ = register_module("conv1", conv3x3(o.in, o.out));
   time_emb_proj_ = register_module(
-      "time_emb_proj", torch::nn::Linear(o.time_channels, o.scale_shift ? 2 * o.out : o.out));
+      "time_emb_proj", unset_linear(o.time_channels, o.scale_shift ? 2 * o.out : o.out));
   norm2_ = register_module("norm2", norm_of(o.out, o.groups2, o.epsilon));
   conv2_ = register_module("conv2", conv3x3(o.out, o.out));
   if (o.in != o.out || o.shortcut)
-    conv_shortcut_ = register_module("conv_shortcut",
-                                     torch::nn::Conv2d(torch::nn::Conv2dOptions(o.in, o.out, 1)));
+    conv_shortcut_ =
+        register_module("conv_shortcut", unset_conv(torch::nn::Conv2dOptions(o.in, o.out, 1)));
   image_ = c10::make_intrusive<ImageResnet>();
   image_->groups = o.groups1;
   image_->epsilon = o.epsilon;
@@ -142,7 +143,7 @@ Tensor ResnetImpl::forward(const Tensor& first, const Tensor& skip, const Pass& 
 PixelAttentionImpl::PixelAttentionImpl(const AttentionOptions& o) : options_(o) {
   if (o.groups > 0)
     group_norm_ = register_module("group_norm", norm_of(o.channels, o.groups, o.epsilon));
-  const auto linear = [&] { return torch::nn::Linear(o.channels, o.channels); };
+  const auto linear = [&] { return unset_linear(o.channels, o.channels); };
   to_q_ = register_module("to_q", linear());
   to_k_ = register_module("to_k", linear());
   to_v_ = register_module("to_v", linear());
@@ -179,8 +180,8 @@ Tensor PixelAttentionImpl::forward(const Tensor& x, const Pass& pass) {
 DownsampleImpl::DownsampleImpl(int64_t channels, int64_t padding) : padding_(padding) {
   check(padding == 0 || padding == 1, "model.downsample_padding: expected 0 or 1, got ", padding);
   conv_ = register_module(
-      "conv", torch::nn::Conv2d(
-                  torch::nn::Conv2dOptions(channels, channels, 3).stride(2).padding(padding)));
+      "conv",
+      unset_conv(torch::nn::Conv2dOptions(channels, channels, 3).stride(2).padding(padding)));
   image_ = c10::make_intrusive<ImageConv>(padding == 1 ? kernels::ConvKind::halved
                                                        : kernels::ConvKind::halved_after);
 }
@@ -244,7 +245,7 @@ void StageImpl::add_resize(const ResnetOptions& options, bool beside_an_image) {
 
 void StageImpl::add_image_in(int64_t image, int64_t channels) {
   skip_conv =
-      register_module("skip_conv", torch::nn::Conv2d(torch::nn::Conv2dOptions(image, channels, 1)));
+      register_module("skip_conv", unset_conv(torch::nn::Conv2dOptions(image, channels, 1)));
 }
 
 void StageImpl::add_residual_in(int64_t image, int64_t channels) {

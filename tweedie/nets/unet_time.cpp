@@ -4,13 +4,14 @@
 
 #include "tweedie/base/error.h"
 #include "tweedie/nets/embedding.h"
+#include "tweedie/nets/layers.h"
 #include "tweedie/tensor/random.h"
 
 namespace tweedie {
 
 TimeEmbeddingImpl::TimeEmbeddingImpl(int64_t in, int64_t out) {
-  linear_1 = register_module("linear_1", torch::nn::Linear(in, out));
-  linear_2 = register_module("linear_2", torch::nn::Linear(out, out));
+  linear_1 = register_module("linear_1", unset_linear(in, out));
+  linear_2 = register_module("linear_2", unset_linear(out, out));
 }
 
 TimeFeaturesImpl::TimeFeaturesImpl(const UnetOptions& o) : options(o) {

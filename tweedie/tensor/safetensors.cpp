@@ -363,7 +363,9 @@ TensorFile parse_safetensors(const OwnedBytes& bytes, const std::string& where) 
 
 TensorFile read_safetensors(const std::string& path) {
   const auto mapped = std::make_shared<MappedFile>(path);
-  return parse_safetensors({mapped->bytes(), mapped}, path);
+  TensorFile out = parse_safetensors({mapped->bytes(), mapped}, path);
+  mapped->read_ahead();
+  return out;
 }
 
 TensorFileHeader read_safetensors_header(const std::string& path) {

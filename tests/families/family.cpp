@@ -234,6 +234,7 @@ TEST_CASE("configurations that are not supported are refused by the field") {
   CHECK(says(fault(with(kDiffusers, {{"sample_size", nullptr}})), "sample_size is null"));
   CHECK(says(fault(with(kDiffusers, {{"layers_per_block", "two"}})), "expected a whole number"));
   CHECK(says(fault(with(kGuided, {{"dims", 3}})), "dims = 3"));
+  CHECK(says(fault(with(kGuided, {{"noise_schedule", "square"}})), "linear or cosine"));
   CHECK(says(fault(with(kSong, {{"model_type", "DDPM"}})), "model_type 'DDPM'"));
   CHECK(says(fault(with(kDit, {{"hidden_size", 0}})), "hidden_size"));
   CHECK(says(fault(Json::array()), "expected an object"));
@@ -258,4 +259,14 @@ TEST_CASE("our U-Net as a configuration of diffusers makes the same network") {
                    with(options, {{"encoder", "skip"}, {"down_resampling", {"resnet"}}}), "0.30.0");
              }),
              "no counterpart of model.down_resampling"));
+}
+
+TEST_CASE("a UNetModel's configuration may say what process it was trained for") {
+  const Family family = read_family(with(kGuided, {{"diffusion_steps", 4000},
+                                                   {"noise_schedule", "cosine"},
+                                                   {"predict_xstart", true},
+                                                   {"rescale_timesteps", true}}));
+  CHECK(family.schedule == Json{{"name", "cosine"}, {"steps", 4000}});
+  CHECK(family.model["parameterisation"] == "x0");
+  CHECK(family.model["parameterisation_options"] == Json{{"label_scale", 0.25}});
 }

@@ -54,6 +54,16 @@ TEST_CASE("every schedule is made without options, carries its name and has no w
   }
 }
 
+TEST_CASE("what the network is told can be scaled, as improved-diffusion does") {
+  const NoiseLabel step = [](const Level& level) { return 4000 * level.sigma; };
+  for (const Named<MakeParameterisation>& row : named_parameterisations()) {
+    if (row.name != "eps" && row.name != "v" && row.name != "x0") continue;
+    CHECK(row.make({{"label_scale", 0.25}})(step)({0.5, 0.5, 0.5, 0, 0}).c_noise == 500);
+    CHECK(row.make(Json::object())(step)({0.5, 0.5, 0.5, 0, 0}).c_noise == 2000);
+    CHECK_THROWS_AS(row.make({{"label_scale", 0}}), Error);
+  }
+}
+
 TEST_CASE("every objective that fits a schedule has finite positive weights there") {
   for (const char* of : {"linear", "cosine", "vp", "log-snr-linear"})
     for (const Named<MakeObjective>& row : named_objectives()) {

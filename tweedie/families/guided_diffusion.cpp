@@ -24,6 +24,10 @@ struct GuidedConfig {
   bool use_checkpoint = false, use_fp16 = false;
   int64_t num_heads = 1, num_head_channels = -1, num_heads_upsample = -1;
   bool use_scale_shift_norm = false, resblock_updown = false, use_new_attention_order = false;
+  // Of the process, as create_model_and_diffusion (script_util.py) names it.
+  int64_t diffusion_steps = 1000;
+  std::string noise_schedule = "linear";
+  bool predict_xstart = false, rescale_timesteps = false;
   template <class Visit>
   void fields(Visit&& visit) {
     visit("_class_name", _class_name, "");
@@ -47,6 +51,10 @@ struct GuidedConfig {
     visit("use_scale_shift_norm", use_scale_shift_norm, "");
     visit("resblock_updown", resblock_updown, "");
     visit("use_new_attention_order", use_new_attention_order, "");
+    visit("diffusion_steps", diffusion_steps, "");
+    visit("noise_schedule", noise_schedule, "");
+    visit("predict_xstart", predict_xstart, "");
+    visit("rescale_timesteps", rescale_timesteps, "");
   }
 };
 
@@ -125,6 +133,9 @@ Family guided_unet(const Json& config) {
   within(c.model_channels, 1, 1 << 14, "UNetModel: model_channels");
   within(c.num_res_blocks, 1, 1000, "UNetModel: num_res_blocks");
   within(c.num_heads, 1, 1 << 14, "UNetModel: num_heads");
+  within(c.diffusion_steps, 1, 1000000, "UNetModel: diffusion_steps");
+  check(c.noise_schedule == "linear" || c.noise_schedule == "cosine",
+        "UNetModel: noise_schedule: expected linear or cosine, got '", c.noise_schedule, "'");
   check(c.num_head_channels == -1 || c.num_head_channels > 0,
         "UNetModel: num_head_channels: expected -1 or more than 0, got ", c.num_head_channels);
   const int64_t size = c.image_size > 0 ? c.image_size : c.sample_size;
@@ -158,7 +169,7 @@ Family guided_unet(const Json& config) {
   const char* const resampling = c.resblock_updown ? "resnet" : "conv";
   out.model = {
       {"network", "unet"},
-      {"parameterisation", "eps"},
+      {"parameterisation", c.predict_xstart ? "x0" : "eps"},
       {"variance", c.out_channels == 2 * c.in_channels ? "learned" : "large"},
       {"channels", c.model_channels},
       {"widths", widths},
@@ -173,7 +184,10 @@ Family guided_unet(const Json& config) {
       {"down_resampling", {resampling}},
       {"up_resampling", {resampling}},
       {"null_class", false}};
-  out.schedule = {{"name", "linear"}};
+  if (c.rescale_timesteps)
+    out.model["parameterisation_options"] = {
+        {"label_scale", 1000.0 / static_cast<double>(c.diffusion_steps)}};
+  out.schedule = {{"name", c.noise_schedule}, {"steps", c.diffusion_steps}};
   out.sample = {{"sampler", "ddpm"}, {"steps", 250}};
   out.place = [layout](const std::string& ours) {
     const OurName n = parse_our_name(ours);

@@ -149,6 +149,11 @@ void write_pipeline(const Model& model, const fs::path& folder, ExchangeReport& 
         "' has no counterpart in diffusers; unet has");
   check(model.variance != Variance::learned,
         "export: diffusers' DDIMScheduler takes no network that learns its variances");
+  const Json meant = model.config.model.value("parameterisation_options", Json::object());
+  check(
+      meant.value("label_scale", 1.0) == 1,
+      "export: diffusers tells a network its step; model.parameterisation_options.label_scale has "
+      "no counterpart");
   check(!model.gamma, "export: a learned schedule has no counterpart in diffusers");
   const Json options = model_options(model);
   Json network = write_diffusers_unet(options, kDiffusersVersion);

@@ -1,5 +1,7 @@
 #include "tweedie/process/named.h"
 
+#include <cmath>
+
 #include "tweedie/base/fields.h"
 
 namespace tweedie {
@@ -178,11 +180,25 @@ BetaOptions with_ends(BetaOptions options, double start, double end) {
   return options;
 }
 
+struct LabelOptions {
+  double label_scale = 1;
+  template <class Visit>
+  void fields(Visit&& visit) {
+    visit("label_scale", label_scale,
+          "times what the network is told (1000 / steps: improved-diffusion's rescale_timesteps)");
+  }
+};
+
 template <class Make>
 Named<MakeParameterisation> simple_row(std::string name, std::string summary, Make make) {
-  return row<MakeParameterisation, NoOptions>(
-      std::move(name), std::move(summary),
-      [make](const NoOptions&) -> MakeParameterisation { return make; });
+  return row<MakeParameterisation, LabelOptions>(
+      std::move(name), std::move(summary), [make](const LabelOptions& o) -> MakeParameterisation {
+        check(o.label_scale > 0 && std::isfinite(o.label_scale),
+              "label_scale: expected a number above 0, got ", o.label_scale);
+        return [make, scale = o.label_scale](const NoiseLabel& label) {
+          return make([label, scale](const Level& l) { return scale * label(l); });
+        };
+      });
 }
 
 }  // namespace

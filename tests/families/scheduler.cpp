@@ -102,3 +102,18 @@ TEST_CASE("betas for floats: alpha_bar in float32 is that of doubles") {
   CHECK(off < 0.2);  // of log-SNR, where sigma is below 0.002
   CHECK(std::abs(product / wanted.back() - 1) < 1e-5);
 }
+
+TEST_CASE("score SDE's VE process is read in the units of data in [-1, 1]") {
+  const SchedulerReading read = read_scheduler({{"_class_name", "ScoreSdeVeScheduler"},
+                                                {"num_train_timesteps", 1000},
+                                                {"sigma_min", 0.01},
+                                                {"sigma_max", 50.0},
+                                                {"snr", 0.2},
+                                                {"sampling_eps", 1e-5}});
+  CHECK(read.schedule == Json{{"name", "ve"}, {"sigma_min", 0.02}, {"sigma_max", 100.0}});
+  CHECK(read.parameterisation_options == Json{{"data_scale", 2.0}});
+  CHECK(read.unit_data);
+  CHECK(read.sample["steps"] == 1000);
+  CHECK(read.sample["options"]["snr"] == 0.2);
+  CHECK(read.notes.empty());
+}

@@ -9,7 +9,7 @@ import onnx
 import onnxruntime
 import safetensors.torch
 import torch
-from diffusers import DiffusionPipeline, UNet2DModel
+from diffusers import DiffusionPipeline, ScoreSdeVeScheduler, UNet2DModel
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 TOLERANCE = 1e-4  # of samples, in fp32; of the largest value where that is over 1
@@ -128,6 +128,33 @@ class Peers:
             samples.append(numpy.load(self.folder / "x.npy"))
         expect(numpy.array_equal(*samples), "the same weights in .safetensors and .bin give the same samples")
 
+    def score_sde(self):
+        """A pipeline of score SDE's VE process as diffusers saves it: one step of DDIM against Tweedie's formula in its units."""
+        torch.manual_seed(0)
+        unet = UNet2DModel(sample_size=8, in_channels=3, out_channels=3, layers_per_block=1, block_out_channels=(32, 32),
+                           norm_num_groups=None, time_embedding_type="fourier", freq_shift=0, center_input_sample=True,
+                           down_block_types=("SkipDownBlock2D", "AttnSkipDownBlock2D"),
+                           up_block_types=("AttnSkipUpBlock2D", "SkipUpBlock2D")).eval()
+        sigma, out = 3.0, self.folder / "score-sde"
+        scheduler = ScoreSdeVeScheduler(sigma_max=sigma)
+        unet.save_pretrained(out / "unet")
+        scheduler.save_pretrained(out / "scheduler")
+        (out / "model_index.json").write_text(json.dumps({
+            "_class_name": "ScoreSdeVePipeline", "scheduler": ["diffusers", "ScoreSdeVeScheduler"],
+            "unet": ["diffusers", "UNet2DModel"]}))
+        noise = numpy.random.default_rng(4).standard_normal((4, 3, 8, 8), dtype=numpy.float32)
+        numpy.save(self.folder / "noise.npy", noise)
+        self.tweedie("sample", out, "--noise", self.folder / "noise.npy", "--sampler", "ddim", "--set", "clip=false", "--steps", 1,
+                     "--precision", "fp32", "--out", self.folder / "x0.npy")
+        ours = numpy.load(self.folder / "x0.npy")
+        x = (torch.from_numpy(2 * sigma * noise) + 1) / 2  # ours is in [-1, 1]
+        with torch.no_grad():
+            x0 = x + sigma ** 2 * unet(x, torch.full((4,), sigma)).sample
+        worst = float(numpy.abs((2 * x0 - 1).numpy() - ours).max())
+        largest = float(numpy.abs(ours).max())
+        expect(worst <= TOLERANCE * max(1, largest),
+               f"score SDE: E[x0 | x_t] by diffusers' network differs by {worst:.2g} at most (values up to {largest:.3g})")
+
     def same_bytes(self, out):
         """safetensors writes the file back that we wrote."""
         path = next(out.glob("unet/*.safetensors"))
@@ -160,6 +187,7 @@ def main(program, folder):
     peers.one_step("dit", f"array:{floats}", "patch = 2\nwidth = 32\ndepth = 2\nheads = 2")
     peers.same_bytes(plain)
     peers.from_diffusers()
+    peers.score_sde()
     peers.dashboard(run)
     if failures:
         sys.exit(f"peers: {len(failures)} of these failed")

@@ -42,14 +42,29 @@ const std::map<std::string, Solver> kSolvers = {
 };
 
 /// Fields that are followed.
-const std::vector<std::string> kFollowed = {
-    "_class_name",         "_diffusers_version", "_name_or_path",
-    "num_train_timesteps", "beta_start",         "beta_end",
-    "beta_schedule",       "trained_betas",      "rescale_betas_zero_snr",
-    "prediction_type",     "variance_type",      "clip_sample",
-    "timestep_spacing",    "skip_prk_steps",     "solver_order",
-    "algorithm_type",      "use_karras_sigmas",  "use_lu_lambdas",
-    "sigma_min",           "sigma_max",          "sigma_data"};
+const std::vector<std::string> kFollowed = {"_class_name",
+                                            "_diffusers_version",
+                                            "_name_or_path",
+                                            "num_train_timesteps",
+                                            "beta_start",
+                                            "beta_end",
+                                            "beta_schedule",
+                                            "trained_betas",
+                                            "rescale_betas_zero_snr",
+                                            "prediction_type",
+                                            "variance_type",
+                                            "clip_sample",
+                                            "timestep_spacing",
+                                            "skip_prk_steps",
+                                            "solver_order",
+                                            "algorithm_type",
+                                            "use_karras_sigmas",
+                                            "use_lu_lambdas",
+                                            "sigma_min",
+                                            "sigma_max",
+                                            "sigma_data",
+                                            "snr",
+                                            "correct_steps"};
 
 /// Fields that are not followed, with the values at which nothing is missed.
 const std::map<std::string, std::vector<Json>> kHarmless = {
@@ -73,6 +88,7 @@ const std::map<std::string, std::vector<Json>> kHarmless = {
     {"rho", {7.0}},
     {"predict_x0", {true}},
     {"disable_corrector", {Json::array()}},
+    {"sampling_eps", {1e-5}},
     {"shift", {1.0}},
     {"use_dynamic_shifting", {false}}};
 
@@ -160,14 +176,38 @@ void note_what_is_not_followed(const Json& config, SchedulerReading& out) {
   }
 }
 
+/// Of score SDE: a network of data in [0, 1], sampled by predictor and corrector.
+SchedulerReading read_score_sde_ve(const Json& config) {
+  constexpr double kDataScale = 2;
+  SchedulerReading out;
+  out.schedule = {{"name", "ve"},
+                  {"sigma_min", kDataScale * field(config, "sigma_min", 0.01)},
+                  {"sigma_max", kDataScale * field(config, "sigma_max", 1348.0)}};
+  out.parameterisation = "ve-score";
+  out.parameterisation_options = {{"data_scale", kDataScale}};
+  out.unit_data = true;
+  out.sample = {{"sampler", "predictor-corrector"},
+                {"steps", field<int64_t>(config, "num_train_timesteps", 2000)},
+                {"path", "auto"},
+                {"options",
+                 {{"snr", field(config, "snr", 0.15)},
+                  {"corrections", field<int64_t>(config, "correct_steps", 1)}}}};
+  return out;
+}
+
 }  // namespace
 
 SchedulerReading read_scheduler(const Json& config) {
   check(config.is_object(), "scheduler_config: expected an object, got ",
         config.dump().substr(0, 100));
   const auto name = field<std::string>(config, "_class_name", "");
+  if (name == "ScoreSdeVeScheduler") {
+    SchedulerReading out = read_score_sde_ve(config);
+    note_what_is_not_followed(config, out);
+    return out;
+  }
   const auto solver = kSolvers.find(name);
-  std::vector<std::string> known;
+  std::vector<std::string> known = {"ScoreSdeVeScheduler"};
   for (const auto& [scheduler, ours] : kSolvers) known.push_back(scheduler);
   check(solver != kSolvers.end(), "scheduler_config: the scheduler '", name, "' is not supported",
         suggestion(name, known));

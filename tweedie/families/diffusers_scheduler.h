@@ -10,9 +10,10 @@ namespace tweedie {
 
 struct SchedulerReading {
   Json schedule;                 // as in our configuration
-  std::string parameterisation;  // eps, x0, v or velocity
+  std::string parameterisation;  // by its name
   Json parameterisation_options = Json::object();
   std::string variance = "large";  // of ancestral sampling
+  bool unit_data = false;          // the network's data are in [0, 1], not in [-1, 1]
   Json sample;                     // sampler, its options, steps and path
   std::vector<std::string>
       notes;  // fields that are not known, or not followed: for the user to read

@@ -93,6 +93,13 @@ Json config_of(const ForeignModel& source, const Json& settings) {
     config["model"]["parameterisation_options"] = scheduler.parameterisation_options;
     if (config["model"]["variance"] != "learned") config["model"]["variance"] = scheduler.variance;
     config["source"]["scheduler"] = source.scheduler.dump();
+    if (scheduler.unit_data) {  // 2 x - 1 of data in [0, 1] is ours
+      check(
+          family.model.value("center_input", false),
+          "the scheduler's data are in [0, 1], which networks are supported for that centre their "
+          "input (center_input_sample = true)");
+      config["model"]["center_input"] = false;
+    }
   }
   config.merge_patch(settings);
   return config;

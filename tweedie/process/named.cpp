@@ -189,6 +189,15 @@ struct LabelOptions {
   }
 };
 
+struct DataScaleOptions {
+  double data_scale = 1;
+  template <class Visit>
+  void fields(Visit&& visit) {
+    visit("data_scale", data_scale,
+          "our data's extent over that of the network's: 2 if it was trained on [0, 1]");
+  }
+};
+
 template <class Make>
 Named<MakeParameterisation> simple_row(std::string name, std::string summary, Make make) {
   return row<MakeParameterisation, LabelOptions>(
@@ -291,12 +300,10 @@ std::vector<Named<MakeParameterisation>> named_parameterisations() {
           [](const NoOptions&) -> MakeParameterisation {
             return [](const NoiseLabel&) { return ve_prediction(); };
           }),
-      row<MakeParameterisation, NoOptions>(
+      row<MakeParameterisation, DataScaleOptions>(
           "ve-score", "the score, told sigma itself (score SDE's VE networks in diffusers)",
-          [](const NoOptions&) -> MakeParameterisation {
-            return [](const NoiseLabel&) {
-              return score_prediction([](const Level& l) { return l.sigma / l.alpha; });
-            };
+          [](const DataScaleOptions& o) -> MakeParameterisation {
+            return [scale = o.data_scale](const NoiseLabel&) { return ve_score_prediction(scale); };
           }),
       row<MakeParameterisation, NoOptions>(
           "vp", "the noise, input scaled to variance 1, told the time of the VP SDE (EDM's name)",

@@ -68,6 +68,17 @@ Parameterisation ve_prediction() {
   };
 }
 
+Parameterisation ve_score_prediction(double data_scale) {
+  check(data_scale > 0 && std::isfinite(data_scale),
+        "ve-score prediction: expected data_scale > 0, got ", data_scale);
+  // In the network's units x0 = x_t + sigma^2 F; ours are data_scale times those.
+  return [data_scale](const Level& l) {
+    check(l.alpha > 0, "ve-score prediction: needs alpha > 0");
+    const double sigma = l.sigma / l.alpha;
+    return Scaling{1 / l.alpha, sigma * sigma / data_scale, 1 / l.alpha, sigma / data_scale};
+  };
+}
+
 Parameterisation vp_prediction(double beta_min, double beta_max) {
   check(beta_min > 0 && beta_max > beta_min,
         "vp prediction: expected 0 < beta_min < beta_max, got ", beta_min, " and ", beta_max);

@@ -27,6 +27,9 @@ Parameterisation edm_prediction(double sigma_data = 0.5);
 // its noise-to-signal ratio alone, so that one network serves every process.
 /// Column VE: F = -eps on x_t / alpha, told log(sigma / (2 alpha)).
 Parameterisation ve_prediction();
+/// F = the score of x_t / alpha / data_scale, told the sigma of that: score SDE's VE networks
+/// (arXiv:2011.13456), whose data are in [0, 1] where ours are in [-1, 1] (data_scale = 2).
+Parameterisation ve_score_prediction(double data_scale = 1);
 /// Column VP: F = eps on x_t scaled to variance 1, told 999 t of the VP SDE with the nearest sigma
 /// / alpha.
 Parameterisation vp_prediction(double beta_min = 0.1, double beta_max = 20);

@@ -150,7 +150,7 @@ def pictures(options, folder):
 
     memory, files = [], []
     for _ in range(options.rounds):
-        memory.append(rate("fashion-mnist"))
+        memory.append(rate(f"array:{archive}?key=x"))
         files.append(rate(f"images:{out}"))
     print(f"training on {PICTURES} PNG files: {spread(files)} images/s, {spread([f / m for f, m in zip(files, memory)])} of "
           f"the same in memory ({spread(memory)})", flush=True)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstdlib>
 #include <string>
 #include <string_view>
 
@@ -16,8 +17,11 @@ namespace tweedie::fuzz {
 class File {
  public:
   explicit File(std::string_view bytes) : file_(::memfd_create("fuzz", MFD_CLOEXEC)) {
-    for (size_t done = 0; done < bytes.size();)
-      done += static_cast<size_t>(::write(file_, bytes.data() + done, bytes.size() - done));
+    for (size_t done = 0; done < bytes.size();) {
+      const ssize_t wrote = ::write(file_, bytes.data() + done, bytes.size() - done);
+      if (wrote <= 0) std::abort();
+      done += static_cast<size_t>(wrote);
+    }
   }
   ~File() { ::close(file_); }
   File(const File&) = delete;

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Lets every fuzz target of a build folder run for some seconds from its seeds, two at a time.  What it finds beyond them
+# Lets every fuzz target of a build folder run for some seconds from its seeds, as many at a time as there are cores.  What it finds beyond them
 # is kept in BUILD/corpus.  Usage: [RUNS=10000000] run.sh BUILD_FOLDER SECONDS [READER...]
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)

@@ -148,3 +148,47 @@ TEST_CASE("sharded weights are read by their index; a damaged index and NaN are 
   write_safetensors(whole, broken);
   CHECK(says(refusal([&] { load_model(out, registry); }), "'conv_in.bias'"));
 }
+
+TEST_CASE(
+    "a file of weights is described by its names where no configuration of a known network is") {
+  const Scratch folder;
+  const Registry registry = builtin();
+  export_model(build_model(small_unet(), kShape, registry), folder / "out", registry);
+  const std::string weights = folder / "out/unet/diffusion_pytorch_model.safetensors",
+                    config = folder / "out/unet/config.json";
+  CHECK(describe(weights)["kind"] == "diffusers UNet2DModel");
+  write_file_atomically(config, R"({"_class_name": "UNet2DConditionModel"})");
+  const Json other = describe(weights);
+  CHECK(other["kind"] == "weights of diffusers UNet2DModel");
+  CHECK(says(other["note"], "UNet2DConditionModel"));
+  std::filesystem::remove(config);
+  const Json alone = describe(weights);
+  CHECK(alone["kind"] == "weights of diffusers UNet2DModel");
+  CHECK(alone["config"]["block_out_channels"] == Json{8, 16});
+  CHECK(alone["bytes"] == std::filesystem::file_size(weights));
+  CHECK(alone["metadata"].is_object());
+}
+
+TEST_CASE("a scheduler does not undo what the network's configuration says of its steps") {
+  const Scratch folder;
+  const std::string out = folder / "pipeline";
+  for (const char* part : {"", "/unet", "/scheduler"})
+    std::filesystem::create_directory(out + part);
+  write_file_atomically(out + "/model_index.json", R"({"unet": ["", "UNetModel"]})");
+  write_file_atomically(out + "/unet/model.bin", "not read here");
+  const auto parameterisation = [&](const std::string& scheduler) {
+    write_file_atomically(out + "/unet/config.json",
+                          R"({"_class_name": "UNetModel", "image_size": 8, "diffusion_steps": 4000,
+                              "rescale_timesteps": true, "predict_xstart": true})");
+    write_file_atomically(out + "/scheduler/scheduler_config.json", scheduler);
+    return open_foreign_model(out).config.model;
+  };
+  const Json model = parameterisation(R"({"_class_name": "DDIMScheduler"})");
+  CHECK(model["parameterisation"] == "x0");
+  CHECK(model["parameterisation_options"]["label_scale"] == 0.25);
+  CHECK(says(refusal([&] {
+               parameterisation(
+                   R"({"_class_name": "DDIMScheduler", "prediction_type": "epsilon"})");
+             }),
+             "predicts x0"));
+}

@@ -60,6 +60,16 @@ TEST_CASE("every network is written for ONNX, with its inputs by the names of di
        {unet, with({{"attention", {4, 8}}, {"fourier_features", {1, 2}}}),
         with({{"resnet_time_scale_shift", "scale_shift"}, {"activation", "gelu"}}),
         with({{"activation", "mish"}}), with({{"activation", "relu"}}),
+        with({{"down_resampling", {"resnet"}}, {"up_resampling", {"resnet"}}}),
+        with({{"down_resampling", {"resnet"}},
+              {"up_resampling", {"resnet"}},
+              {"resample_filter", {1, 3, 3, 1}},
+              {"encoder", "residual"},
+              {"decoder", "skip"},
+              {"time_embedding", "fourier"},
+              {"residual_divisor", 1.4142}}),
+        with({{"class_embedding", "linear"}, {"downsample_padding", 0}}),
+        with({{"time_embedding", "learned"}, {"time_steps", 1000}}),
         Json{{"network", "dit"}, {"width", 8}, {"depth", 1}, {"heads", 2}}}) {
     CAPTURE(options.dump());
     for (const bool conditional : {false, true}) {
@@ -80,12 +90,36 @@ TEST_CASE("every network is written for ONNX, with its inputs by the names of di
       model_of({{"network", "mlp"}, {"width", 32}}, false, builtin(), {{2}, 0, {}, Json::array()}),
       path);
   CHECK(says(read_file(path), "Gemm"));
+  // Half of 7 is 4, twice 4 less the last is 7; 7 frequencies are not the batch.
+  export_onnx(model_of(unet, false, builtin(), {{1, 7, 7}, 256, {}, Json::array()}), path);
+  CHECK(says(read_file(path), "Slice"));
+  export_onnx(model_of({{"network", "mlp"}, {"width", 32}, {"time_channels", 15}}, false, builtin(),
+                       {{2}, 0, {}, Json::array()}),
+              path);
 }
 
 TEST_CASE("what ONNX is not told of is refused by name, and nothing is written") {
-  CHECK(refusal_of([](const Tensor& x) { return x.sin() + 2 * x; }) == "");
+  using Operation = std::function<Tensor(const Tensor&)>;
+  for (const Operation& known :
+       std::vector<Operation>{[](const Tensor& x) { return x.sin() + 2 * x; },
+                              [](const Tensor& x) { return at::rsub(x, 1) / x.sigmoid(); },
+                              [](const Tensor& x) { return x.transpose(1, 2); },
+                              [](const Tensor& x) { return x.narrow(1, 1, 2).slice(2, 1, 3); },
+                              [](const Tensor& x) {
+                                return at::constant_pad_nd(x, {1, 0, 0, 2});
+                              },
+                              [](const Tensor& x) {
+                                return x.permute({0, -1, 1, 2}).softmax(-1);
+                              }})
+    CHECK(refusal_of(known) == "");
   CHECK(says(refusal_of([](const Tensor& x) { return x.erfinv(); }), "'aten::erfinv'"));
   CHECK(says(refusal_of([](const Tensor& x) { return at::add(x, x, 2); }), "a sum with a factor"));
+  CHECK(says(refusal_of([](const Tensor& x) { return at::rsub(x, x, 2); }), "a sum with a factor"));
+  CHECK(says(refusal_of([](const Tensor& x) { return x.div(x, "floor"); }), "the rounding"));
+  CHECK(says(refusal_of([](const Tensor& x) { return x.narrow(1, -2, 2); }), "from the end"));
+  CHECK(says(refusal_of([](const Tensor& x) { return x.narrow(0, 0, 2); }), "part of the batch"));
+  CHECK(says(refusal_of([](const Tensor& x) { return at::avg_pool2d(x, 2, 2, 0, true); }),
+             "incomplete squares"));
   CHECK(says(refusal_of([](const Tensor& x) {
                return x + at::arange(x.size(0), at::kDouble).view({-1, 1, 1, 1});
              }),

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <system_error>
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -43,10 +44,13 @@ void MappedFile::read_ahead() {
 #ifdef MADV_POPULATE_READ  // Linux 5.14; a kernel that does not know it reads where it is touched
   static constexpr size_t kPiece = size_t{32} << 20;
   if (size_ <= kPiece || reader_.joinable()) return;
-  reader_ = std::thread([this] {
-    for (size_t at = 0; at < size_ && wanted_; at += kPiece)
-      if (::madvise(data_ + at, std::min(kPiece, size_ - at), MADV_POPULATE_READ) != 0) return;
-  });
+  try {
+    reader_ = std::thread([this] {
+      for (size_t at = 0; at < size_ && wanted_; at += kPiece)
+        if (::madvise(data_ + at, std::min(kPiece, size_ - at), MADV_POPULATE_READ) != 0) return;
+    });
+  } catch (const std::system_error&) {  // no thread to be had: it is read where it is touched
+  }
 #endif
 }
 

@@ -102,9 +102,13 @@ int run_cli(int argc, char** argv, const Registry& registry) {
   } catch (const c10::Error& error) {
     return failed(kOtherFailure, error.what_without_backtrace());
   } catch (const Json::type_error& error) {
-    return failed(kInputWrong, std::string("a name or value that was given is not UTF-8, which "
-                                           "configurations and reports are written in: ") +
-                                   error.what());
+    constexpr int kNotUtf8 = 316;
+    return failed(
+        kInputWrong,
+        std::string(error.id == kNotUtf8 ? "a name or text that was given is not UTF-8, which "
+                                           "configurations and reports are written in: "
+                                         : "a value of a configuration is of the wrong kind: ") +
+            error.what());
   } catch (const std::bad_alloc&) {
     return failed(kOtherFailure,
                   "not enough memory; try a smaller batch (--batch, --set train.batch=...)");

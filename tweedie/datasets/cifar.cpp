@@ -46,6 +46,8 @@ std::vector<std::string> read_names(const fs::path& path, int64_t classes) {
       if (c == '\n' && !line.empty()) names.push_back(std::exchange(line, ""));
     }
     if (!line.empty()) names.push_back(line);
+    for (const std::string& name : names)
+      check(is_utf8(name), path.string(), ": a class's name is not UTF-8");
   }
   if (static_cast<int64_t>(names.size()) == classes) return names;
   names.clear();

@@ -16,8 +16,9 @@ void read_into(const EncodedImages& images, int64_t index, float* to) {
   check(image.pixels.sizes() == shape && image.levels == images.size[3], images.where(index),
         ": is ", Json(image.pixels.sizes().vec()).dump(), " of ", image.levels,
         " levels, the first image is ", Json(shape).dump(), " of ", images.size[3],
-        "; either it has changed since, or images differ: add ?size=N to cut and resize all of "
-        "them");
+        "; either it has changed since, or images differ: ",
+        images.resized > 0 ? "convert them to one kind"
+                           : "convert them to one kind, or add ?size=N to cut and resize them");
   const int32_t* from = image.pixels.data_ptr<int32_t>();
   const double top = static_cast<double>(image.levels - 1);
   for (int64_t i = 0; i < image.pixels.numel(); ++i)

@@ -11,7 +11,7 @@
 namespace tweedie {
 namespace {
 
-constexpr size_t kBlock = 512;
+constexpr size_t kBlock = 512, kMaxName = 1 << 20;
 
 std::string_view text_field(std::string_view block, size_t at, size_t width) {
   const std::string_view field = block.substr(at, width);
@@ -100,6 +100,7 @@ void add_tar_images(const std::string& path, int32_t shard, std::vector<TarEntry
           bytes.size() - begin, " more");
     const std::string_view content = bytes.substr(begin, size);
     const char kind = block[156];
+    check((kind != 'L' && kind != 'x') || size <= kMaxName, where, "a name of ", size, " bytes");
     if (kind == 'L') {
       long_name = content.substr(0, content.find('\0'));
     } else if (kind == 'x') {

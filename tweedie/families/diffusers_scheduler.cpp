@@ -42,29 +42,17 @@ const std::map<std::string, Solver> kSolvers = {
 };
 
 /// Fields that are followed.
-const std::vector<std::string> kFollowed = {"_class_name",
-                                            "_diffusers_version",
-                                            "_name_or_path",
-                                            "num_train_timesteps",
-                                            "beta_start",
-                                            "beta_end",
-                                            "beta_schedule",
-                                            "trained_betas",
-                                            "rescale_betas_zero_snr",
-                                            "prediction_type",
-                                            "variance_type",
-                                            "clip_sample",
-                                            "timestep_spacing",
-                                            "skip_prk_steps",
-                                            "solver_order",
-                                            "algorithm_type",
-                                            "use_karras_sigmas",
-                                            "use_lu_lambdas",
-                                            "sigma_min",
-                                            "sigma_max",
-                                            "sigma_data",
-                                            "snr",
-                                            "correct_steps"};
+const std::vector<std::string> kFollowed = {
+    "_class_name",         "_diffusers_version", "_name_or_path",
+    "num_train_timesteps", "beta_start",         "beta_end",
+    "beta_schedule",       "trained_betas",      "rescale_betas_zero_snr",
+    "prediction_type",     "variance_type",      "clip_sample",
+    "timestep_spacing",    "skip_prk_steps",     "solver_order",
+    "algorithm_type",      "use_karras_sigmas",  "use_lu_lambdas",
+    "sigma_min",           "sigma_max",          "sigma_data"};
+const std::vector<std::string> kFollowedOfScoreSde = {
+    "_class_name", "_diffusers_version", "_name_or_path", "num_train_timesteps",
+    "sigma_min",   "sigma_max",          "snr",           "correct_steps"};
 
 /// Fields that are not followed, with the values at which nothing is missed.
 const std::map<std::string, std::vector<Json>> kHarmless = {
@@ -161,9 +149,10 @@ std::string path_of(const std::string& scheduler, const Json& config) {
   return spacing;
 }
 
-void note_what_is_not_followed(const Json& config, SchedulerReading& out) {
+void note_what_is_not_followed(const Json& config, const std::vector<std::string>& followed,
+                               SchedulerReading& out) {
   for (const auto& [key, value] : config.items()) {
-    if (value.is_null() || std::find(kFollowed.begin(), kFollowed.end(), key) != kFollowed.end())
+    if (value.is_null() || std::find(followed.begin(), followed.end(), key) != followed.end())
       continue;
     const auto harmless = kHarmless.find(key);
     const std::string said =
@@ -203,7 +192,7 @@ SchedulerReading read_scheduler(const Json& config) {
   const auto name = field<std::string>(config, "_class_name", "");
   if (name == "ScoreSdeVeScheduler") {
     SchedulerReading out = read_score_sde_ve(config);
-    note_what_is_not_followed(config, out);
+    note_what_is_not_followed(config, kFollowedOfScoreSde, out);
     return out;
   }
   const auto solver = kSolvers.find(name);
@@ -248,7 +237,7 @@ SchedulerReading read_scheduler(const Json& config) {
   if (!flow && !edm)
     out.sample["steps"] =
         std::min(solver->second.steps, field<int64_t>(config, "num_train_timesteps", 1000));
-  note_what_is_not_followed(config, out);
+  note_what_is_not_followed(config, kFollowed, out);
   return out;
 }
 

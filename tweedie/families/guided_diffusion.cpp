@@ -188,7 +188,7 @@ Family guided_unet(const Json& config) {
     out.model["parameterisation_options"] = {
         {"label_scale", 1000.0 / static_cast<double>(c.diffusion_steps)}};
   out.schedule = {{"name", c.noise_schedule}, {"steps", c.diffusion_steps}};
-  out.sample = {{"sampler", "ddpm"}, {"steps", 250}};
+  out.sample = {{"sampler", "ddpm"}, {"steps", std::min<int64_t>(250, c.diffusion_steps)}};
   out.place = [layout](const std::string& ours) {
     const OurName n = parse_our_name(ours);
     if (!n.way.empty()) return place_in_guided(layout, n, ours);

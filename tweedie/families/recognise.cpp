@@ -42,8 +42,9 @@ Recognised guided(const TensorSizes& t) {
                  {"model_channels", size_of(t, "time_embed.0.weight", 1)},
                  {"out_channels", size_of(t, "out.2.weight", 0)}};
   const int64_t width = size_of(t, "input_blocks.1.0.out_layers.3.weight", 0);
-  config["use_scale_shift_norm"] =
-      size_of(t, "input_blocks.1.0.emb_layers.1.weight", 0) == 2 * width;
+  if (width > 0)
+    config["use_scale_shift_norm"] =
+        size_of(t, "input_blocks.1.0.emb_layers.1.weight", 0) == 2 * width;
   if (const int64_t rows = size_of(t, "label_emb.weight", 0)) config["num_classes"] = rows;
   return {"guided-diffusion UNetModel", config};
 }

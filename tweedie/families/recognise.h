@@ -14,7 +14,7 @@ namespace tweedie {
 using TensorSizes = std::map<std::string, std::vector<int64_t>>;
 
 struct Recognised {
-  std::string family;  // as Family::name
+  std::string family;  // as Family::name, but for what EDM wraps around its networks
   Json config;         // what sizes tell, by the names of that library's configuration
 };
 

@@ -74,7 +74,7 @@ Json describe_foreign(const std::string& path) {
 /// Weights without a configuration.
 Json describe_weights(const std::string& path) {
   TensorSizes sizes;
-  Json tensors = Json::object();
+  Json tensors = Json::object(), metadata = Json::object();
   int64_t values = 0;
   const auto add = [&](const std::string& name, const std::string& type,
                        const std::vector<int64_t>& shape) {
@@ -82,13 +82,16 @@ Json describe_weights(const std::string& path) {
     values += numel(shape);
     tensors[name] = {{"dtype", type}, {"shape", shape}};
   };
-  if (path.ends_with(".safetensors"))
-    for (const auto& [name, tensor] : read_safetensors_header(path).tensors)
-      add(name, tensor.dtype, tensor.shape);
-  else
+  if (path.ends_with(".safetensors")) {
+    const TensorFileHeader header = read_safetensors_header(path);
+    for (const auto& [name, tensor] : header.tensors) add(name, tensor.dtype, tensor.shape);
+    for (const auto& [key, text] : header.metadata) metadata[key] = parsed(text);
+  } else {
     for (const auto& [name, tensor] : read_weights(path).tensors)
       add(name, toString(tensor.scalar_type()), tensor.sizes().vec());
-  Json out = {{"kind", "weights"}, {"file", path}, {"values", values}};
+  }
+  Json out = {
+      {"kind", "weights"}, {"file", path}, {"bytes", fs::file_size(path)}, {"values", values}};
   if (const std::optional<Recognised> found = recognise_weights(sizes)) {
     out["kind"] = "weights of " + found->family;
     out["config"] = found->config;
@@ -96,8 +99,23 @@ Json describe_weights(const std::string& path) {
         "this is what names and sizes tell; put the network's config.json beside the file to use "
         "it";
   }
+  if (!metadata.empty()) out["metadata"] = metadata;
   out["tensors"] = tensors;
   return out;
+}
+
+/// A file of weights, by the configuration beside it where that is of a known network.
+Json describe_foreign_file(const std::string& path) {
+  const fs::path folder = fs::absolute(path).parent_path();
+  if (path.ends_with(".json")) return describe_foreign(path);
+  if (!is_foreign_model(folder.string())) return describe_weights(path);
+  try {
+    return describe_foreign(path);
+  } catch (const Error& fault) {
+    Json out = describe_weights(path);
+    out["note"] = std::string("not by the configuration beside it: ") + fault.what();
+    return out;
+  }
 }
 
 Json last_metrics(const std::string& run) {
@@ -188,11 +206,7 @@ Json describe(const std::string& path) {
             {"dtype", std::string(toString(tensor.scalar_type()))},
             {"shape", tensor.sizes().vec()}};
   }
-  if (is_foreign_model(path))
-    return fs::exists(fs::path(path).parent_path() / "config.json", failure) ||
-                   path.ends_with(".json")
-               ? describe_foreign(path)
-               : describe_weights(path);
+  if (is_foreign_model(path)) return describe_foreign_file(path);
   check(fs::path(path).extension() == ".safetensors", path,
         ": not a kind of file that is known here; expected a run, a file of weights "
         "(.safetensors, .pt, .pth, .bin), a PNG, a JPEG or a .npy file");

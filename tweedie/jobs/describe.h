@@ -1,4 +1,4 @@
-// What is in a file, from its own metadata; nothing is loaded but headers.
+// What is in a file, from its own metadata; of weights only names and sizes are looked at.
 #pragma once
 
 #include <string>
@@ -7,8 +7,9 @@
 
 namespace tweedie {
 
-/// A run folder, a checkpoint, any .safetensors, a PNG or JPEG (with what a PNG's text says), a
-/// .npy file. Throws Error if there is nothing at `path` or nothing known.
+/// A run folder, a checkpoint, a model of another library or its file of weights alone
+/// (.safetensors, .pt, .pth, .bin), a PNG or JPEG (with what a PNG's text says), a .npy file.
+/// Throws Error if there is nothing at `path` or nothing known.
 Json describe(const std::string& path);
 
 /// The same for people: indented lines, long lists shortened.

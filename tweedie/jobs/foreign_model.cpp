@@ -89,8 +89,15 @@ Json config_of(const ForeignModel& source, const Json& settings) {
     const SchedulerReading scheduler = read_scheduler(source.scheduler);
     config["schedule"] = scheduler.schedule;
     config["sample"] = scheduler.sample;
-    config["model"]["parameterisation"] = scheduler.parameterisation;
-    config["model"]["parameterisation_options"] = scheduler.parameterisation_options;
+    const bool both =
+        family.model["parameterisation"] != "eps" && source.scheduler.contains("prediction_type");
+    check(!both || scheduler.parameterisation == family.model["parameterisation"],
+          "the network's configuration says that it predicts ",
+          family.model["parameterisation"].get<std::string>(), ", the scheduler's ",
+          scheduler.parameterisation);
+    if (both || family.model["parameterisation"] == "eps")
+      config["model"]["parameterisation"] = scheduler.parameterisation;
+    config["model"]["parameterisation_options"].update(scheduler.parameterisation_options);
     if (config["model"]["variance"] != "learned") config["model"]["variance"] = scheduler.variance;
     config["source"]["scheduler"] = source.scheduler.dump();
     if (scheduler.unit_data) {  // 2 x - 1 of data in [0, 1] is ours

@@ -23,8 +23,15 @@ using torch::jit::Node;
 using torch::jit::Stack;
 using torch::jit::Value;
 
+constexpr const char* kNoRule = "ONNX: this export has no rule for ";
+
+/// Or it has as many rows as the batch, which another batch would tell.
+struct DiffersAlongBatch : Error {
+  using Error::Error;
+};
+
 /// What LibTorch recorded of a network becomes operators of ONNX.  Sizes are as recorded, but for
-/// the batch's, a prime that no other size of the network has as a factor.
+/// the batch's, a prime that no size of the weights and the data has as a factor.
 class Translation {
  public:
   Translation(OnnxGraph& onnx, int64_t batch,
@@ -128,14 +135,24 @@ class Translation {
   }
   std::string tensor(const Node* node, size_t i) { return tensor(node->input(i)); }
 
+  /// An operand of arithmetic, which is done on real numbers alone.
+  std::string real(const Node* node, size_t i) {
+    const auto type = node->output()->type()->cast<torch::jit::TensorType>();
+    check(type && type->scalarType() && at::isFloatingType(*type->scalarType()), kNoRule, "'",
+          node->kind().toQualString(), "' of whole numbers");
+    return tensor(node, i);
+  }
+
   std::string tensor(const Value* value) {
     const auto found = names_.find(value);
     if (found != names_.end()) return found->second;
     const IValue& is = known_.at(value);
     at::Tensor held = is.isTensor() ? is.toTensor() : at::scalar_tensor(is.toScalar(), at::kDouble);
+    check(held.is_floating_point() || held.scalar_type() == at::kLong, kNoRule, "tensors of ",
+          c10::toString(held.scalar_type()));
     if (held.dim() > 0 && held.size(0) == batch_) {
-      check((held == held.narrow(0, 0, 1)).all().item<bool>(),
-            "ONNX: a constant of the network differs along the batch");
+      if (!(held == held.narrow(0, 0, 1)).all().item<bool>())
+        throw DiffersAlongBatch("ONNX: a constant of the network differs along the batch");
       held = held.narrow(0, 0, 1);
     }
     const auto weight = weights_.find(held.data_ptr());
@@ -160,12 +177,18 @@ class Translation {
   }
 
   std::string reshaped(const std::string& x, std::vector<int64_t> to) {
+    int64_t open = 0;
     for (int64_t& size : to)
-      if (size % batch_ == 0) size = -1;
+      if (size % batch_ == 0) {
+        size = -1;
+        ++open;
+      }
+    check(open <= 1, kNoRule, "two dimensions that depend on the batch");
     return onnx_.add("Reshape", {x, onnx_.integers(to)});
   }
 
   std::string sliced(const std::string& x, int64_t dimension, int64_t begin, int64_t end) {
+    check(dimension != 0, kNoRule, "a part of the batch");
     return onnx_.add(
         "Slice", {x, onnx_.integers({begin}), onnx_.integers({end}), onnx_.integers({dimension})});
   }
@@ -173,26 +196,28 @@ class Translation {
   // Rules for kinds of operations.
 
   static Rule operation(const std::string& op) {
-    return [op](Translation& t, const Node* n) { return t.onnx_.add(op, {t.tensor(n, 0)}); };
+    return [op](Translation& t, const Node* n) {
+      check(n->inputs().size() == 1, kNoRule, "an option of '", n->kind().toQualString(), "'");
+      return t.onnx_.add(op, {t.real(n, 0)});
+    };
   }
   static Rule pair(const std::string& op) {
     return [op](Translation& t, const Node* n) {
-      return t.onnx_.add(op, {t.tensor(n, 0), t.tensor(n, 1)});
+      check(n->inputs().size() == 2, kNoRule, "the rounding of '", n->kind().toQualString(), "'");
+      return t.onnx_.add(op, {t.real(n, 0), t.real(n, 1)});
     };
   }
   /// x + alpha y and x - alpha y.
   static Rule sum(const std::string& op) {
     return [op](Translation& t, const Node* n) {
-      check(t.constant_at(n, 2).toScalar().toDouble() == 1,
-            "ONNX: no rule for a sum with a factor");
-      return t.onnx_.add(op, {t.tensor(n, 0), t.tensor(n, 1)});
+      check(t.constant_at(n, 2).toScalar().toDouble() == 1, kNoRule, "a sum with a factor");
+      return t.onnx_.add(op, {t.real(n, 0), t.real(n, 1)});
     };
   }
   /// To the sizes that the result has.
   static std::string resize(Translation& t, const Node* n) {
     return t.reshaped(t.tensor(n, 0), sizes(n->output()));
   }
-  static std::string same(Translation& t, const Node* n) { return t.tensor(n, 0); }
 
   static std::string silu(Translation& t, const Node* n) {
     const std::string x = t.tensor(n, 0);
@@ -235,7 +260,7 @@ class Translation {
   static std::string addmm(Translation& t, const Node* n) {
     check(t.constant_at(n, 3).toScalar().toDouble() == 1 &&
               t.constant_at(n, 4).toScalar().toDouble() == 1,
-          "ONNX: no rule for addmm with factors");
+          kNoRule, "addmm with factors");
     return t.onnx_.add("Gemm", {t.tensor(n, 1), t.tensor(n, 2), t.tensor(n, 0)});
   }
 
@@ -289,11 +314,10 @@ class Translation {
 
   static std::string cat(Translation& t, const Node* n) {
     std::vector<std::string> parts;
-    if (t.known(n->input(0))) {
-      for (const at::Tensor& part : t.known_.at(n->input(0)).toTensorVector())
-        parts.push_back(t.onnx_.constant(part));
-    } else {
-      for (const Value* part : n->input(0)->node()->inputs()) parts.push_back(t.tensor(part));
+    for (const Value* part : n->input(0)->node()->inputs()) {
+      check(!t.known(part) || sizes(part)[0] != t.batch_, kNoRule,
+            "a constant joined to the batch");
+      parts.push_back(t.tensor(part));
     }
     const int64_t given = t.integer(n, 1);
     return t.onnx_.add("Concat", parts,
@@ -324,11 +348,12 @@ class Translation {
 
   static std::string narrow(Translation& t, const Node* n) {
     const int64_t begin = t.integer(n, 2);
+    check(begin >= 0, kNoRule, "a part counted from the end");
     return t.sliced(t.tensor(n, 0), t.dimension(n, 1), begin, begin + t.integer(n, 3));
   }
 
   static std::string slice(Translation& t, const Node* n) {
-    check(t.integer(n, 4) == 1, "ONNX: no rule for slices with a step");
+    check(t.integer(n, 4) == 1, kNoRule, "slices with a step");
     const int64_t begin = t.missing(n, 2) ? 0 : t.integer(n, 2);
     return t.sliced(t.tensor(n, 0), t.dimension(n, 1), begin,
                     t.missing(n, 3) ? std::numeric_limits<int64_t>::max() : t.integer(n, 3));
@@ -353,18 +378,25 @@ class Translation {
     const std::vector<int64_t> from = sizes(n->input(0)), to = sizes(n->output());
     std::vector<double> scales = {1, 1};
     for (size_t i = 2; i < from.size(); ++i) {
-      check(to[i] % from[i] == 0, "ONNX: an image is enlarged from ", from[i], " to ", to[i],
-            ", which is no multiple");
-      scales.push_back(static_cast<double>(to[i] / from[i]));
+      const int64_t factor = (to[i] + from[i] - 1) / from[i];
+      // Of twice the size less one the last row is left out, and the others are the same.
+      check(to[i] == factor * from[i] || (factor == 2 && to[i] == 2 * from[i] - 1), kNoRule,
+            "an image enlarged from ", from[i], " to ", to[i]);
+      scales.push_back(static_cast<double>(factor));
     }
     // Nearest neighbours round half down from pixel centres: with whole factors, LibTorch's.
-    return t.onnx_.add("Resize",
-                       {t.tensor(n, 0), "", t.onnx_.constant(at::tensor(scales, at::kDouble))});
+    std::string out = t.onnx_.add(
+        "Resize", {t.tensor(n, 0), "", t.onnx_.constant(at::tensor(scales, at::kDouble))});
+    for (size_t i = 2; i < from.size(); ++i)
+      if (to[i] % from[i] != 0) out = t.sliced(out, static_cast<int64_t>(i), 0, to[i]);
+    return out;
   }
 
   static std::string average_pool(Translation& t, const Node* n) {
     for (const int64_t padding : t.integer_list(n, 3))
-      check(padding == 0, "ONNX: no rule for averages with padding");
+      check(padding == 0, kNoRule, "averages with padding");
+    check(!t.constant_at(n, 4).toBool() && t.missing(n, 6), kNoRule,
+          "averages of incomplete squares");
     const std::vector<int64_t> sides = t.sides(n, 1), strides = t.sides(n, 2);
     return t.onnx_.add("AveragePool", {t.tensor(n, 0)},
                        {{"kernel_shape", sides}, {"strides", strides.empty() ? sides : strides}});
@@ -378,7 +410,7 @@ class Translation {
       pads[dims - 1 - i] = given[2 * i];
       pads[2 * dims - 1 - i] = given[2 * i + 1];
     }
-    check(t.constant_at(n, 2).toScalar().toDouble() == 0, "ONNX: no rule for padding but by zero");
+    check(t.constant_at(n, 2).toScalar().toDouble() == 0, kNoRule, "padding but by zero");
     return t.onnx_.add("Pad", {t.tensor(n, 0), t.onnx_.integers(pads)});
   }
 
@@ -410,7 +442,8 @@ class Translation {
   }
 
   static std::string rsub(Translation& t, const Node* n) {
-    return t.onnx_.add("Sub", {t.tensor(n, 1), t.tensor(n, 0)});
+    check(t.constant_at(n, 2).toScalar().toDouble() == 1, kNoRule, "a sum with a factor");
+    return t.onnx_.add("Sub", {t.real(n, 1), t.real(n, 0)});
   }
 
   static const std::map<std::string, Rule>& rules() {
@@ -423,7 +456,6 @@ class Translation {
         {"aten::cat", cat},
         {"aten::chunk", chunk},
         {"aten::constant_pad_nd", pad},
-        {"aten::contiguous", same},
         {"aten::cos", operation("Cos")},
         {"aten::div", pair("Div")},
         {"aten::embedding", embedding},
@@ -468,8 +500,9 @@ class Translation {
   std::unordered_map<const Value*, std::vector<std::string>> parts_;
 };
 
-/// A prime that is no factor of any size of the network.
-int64_t recognisable_batch(const Model& model) {
+/// Primes that are no factors of any size of the network.
+std::vector<int64_t> recognisable_batches(const Model& model) {
+  std::vector<int64_t> out;
   for (const int64_t prime : {7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67}) {
     bool factor = false;
     const auto look = [&](at::IntArrayRef sizes) {
@@ -477,62 +510,77 @@ int64_t recognisable_batch(const Model& model) {
     };
     look(model.data.shape);
     for (const Tensor& parameter : model.network->parameters()) look(parameter.sizes());
-    if (!factor) return prime;
+    if (!factor) out.push_back(prime);
   }
-  throw Error("ONNX: every prime up to 67 is a factor of a size of this network");
+  check(!out.empty(), "ONNX: every prime up to 67 is a factor of a size of this network");
+  out.resize(std::min<size_t>(out.size(), 3));
+  return out;
 }
 
 const char* const kDescription =
     "out_sample = F(sample, timestep), of a diffusion model by tweedie: sample is c_in x_t, "
     "timestep is c_noise; the metadata says what F predicts and of which schedule.";
 
-}  // namespace
-
-OnnxReport export_onnx(Model model, const std::string& path) {
-  const torch::NoGradGuard no_grad;
-  Network& network = *model.network;
-  network.eval();
-  network.to(at::kDouble);  // computed by LibTorch's operations alone, in every network
-  OnnxReport report;
-  std::unordered_map<const void*, std::string> weights;
-  for (auto& parameter : network.named_parameters()) {
-    parameter.value().set_requires_grad(false);  // constants of the trace
-    weights[parameter.value().data_ptr()] = parameter.key();
-    report.parameters += parameter.value().numel();
-  }
-
-  const int64_t batch = recognisable_batch(model);
+/// The file, from a batch of `batch` examples.
+std::string onnx_of(const Model& model, int64_t batch, const std::vector<std::string>& names,
+                    const std::unordered_map<const void*, std::string>& weights) {
   std::vector<int64_t> sizes = model.data.shape;
   sizes.insert(sizes.begin(), batch);
-  const bool conditional = model.config.data.conditional;
   Stack inputs = {at::ones(sizes, at::kDouble), at::ones({batch}, at::kDouble)};
-  if (conditional) inputs.push_back(at::zeros({batch}, at::kLong));
+  if (names.size() > inputs.size()) inputs.push_back(at::zeros({batch}, at::kLong));
   const auto run = [&](const Stack& given) {
     Condition condition;
-    if (conditional) condition.label = given[2].toTensor();
-    return Stack{network.forward(given[0].toTensor(), given[1].toTensor(), condition)};
+    if (given.size() > 2) condition.label = given[2].toTensor();
+    return Stack{model.network->forward(given[0].toTensor(), given[1].toTensor(), condition)};
   };
   const auto [trace, outputs] = torch::jit::tracer::trace(
       inputs, run, [](const torch::autograd::Variable&) { return std::string(); });
 
   OnnxGraph onnx;
   Translation translation(onnx, batch, weights);
-  report.inputs = {"sample", "timestep"};
-  if (conditional) report.inputs.push_back("class_labels");
-  for (size_t i = 0; i < report.inputs.size(); ++i) {
+  for (size_t i = 0; i < names.size(); ++i) {
     const Tensor given = inputs[i].toTensor();
-    onnx.input(report.inputs[i], given.is_floating_point() ? at::kFloat : at::kLong,
-               given.sizes().vec());
-    translation.name(trace->graph->inputs()[i], report.inputs[i]);
+    onnx.input(names[i], given.is_floating_point() ? at::kFloat : at::kLong, given.sizes().vec());
+    translation.name(trace->graph->inputs()[i], names[i]);
   }
   onnx.add("Identity", {translation.translate(*trace->graph)}, {}, "out_sample");
   onnx.output("out_sample", outputs[0].toTensor().sizes().vec());
+  const Json& options = model.config.model;
+  return onnx.model(kDescription,
+                    {{"tweedie.parameterisation", options["parameterisation"].get<std::string>()},
+                     {"tweedie.parameterisation_options",
+                      options.value("parameterisation_options", Json::object()).dump()},
+                     {"tweedie.variance", options.value("variance", "")},
+                     {"tweedie.schedule", model.config.schedule.dump()},
+                     {"tweedie.classes", Json(model.data.classes).dump()}});
+}
 
-  write_file_atomically(
-      path, onnx.model(kDescription,
-                       {{"tweedie.parameterisation", model.config.model["parameterisation"].dump()},
-                        {"tweedie.schedule", model.config.schedule.dump()},
-                        {"tweedie.classes", Json(model.data.classes).dump()}}));
+}  // namespace
+
+OnnxReport export_onnx(Model model, const std::string& path) {
+  check(!model.gamma, "export: the ONNX file's metadata has no place for a learned schedule");
+  const torch::NoGradGuard no_grad;
+  Network& network = *model.network;
+  network.eval();
+  network.to(at::kDouble);  // computed by LibTorch's operations alone, in every network
+  OnnxReport report;
+  report.inputs = {"sample", "timestep"};
+  if (model.config.data.conditional) report.inputs.push_back("class_labels");
+  std::unordered_map<const void*, std::string> weights;
+  for (auto& parameter : network.named_parameters()) {
+    parameter.value().set_requires_grad(false);  // constants of the trace
+    weights[parameter.value().data_ptr()] = parameter.key();
+    report.parameters += parameter.value().numel();
+  }
+  const std::vector<int64_t> batches = recognisable_batches(model);
+  for (const int64_t batch : batches) {
+    try {
+      write_file_atomically(path, onnx_of(model, batch, report.inputs, weights));
+      return report;
+    } catch (const DiffersAlongBatch&) {
+      if (batch == batches.back()) throw;
+    }
+  }
   return report;
 }
 

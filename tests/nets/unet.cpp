@@ -179,6 +179,8 @@ TEST_CASE("dropout drops its share and raises the rest, so that the mean stays")
                               .number = 3});
   const torch::NoGradGuard no_grad;
   auto parameters = resnet->named_parameters();
+  for (auto& parameter : parameters)  // a layer is made without values
+    parameter.value().copy_(normal(parameter.value().sizes()) * 0.1);
   for (const char* name : {"conv2.weight", "conv2.bias"}) parameters[name].zero_();
   for (int64_t c = 0; c < 4; ++c) parameters["conv2.weight"][c][c][1][1] = 1;  // the identity
   parameters["norm2.bias"].fill_(5);  // so that nothing is zero by itself

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <string>
 #include <string_view>
 
@@ -30,6 +32,27 @@ class File {
 
  private:
   int file_;
+};
+
+/// A folder of this process, for readers that take one; `put` writes a file of it.
+class Folder {
+ public:
+  Folder() {
+    const bool memory = std::filesystem::is_directory("/dev/shm");
+    path_ = std::string(memory ? "/dev/shm" : "/tmp") + "/fuzz-XXXXXX";
+    if (::mkdtemp(path_.data()) == nullptr) std::abort();
+  }
+  ~Folder() { std::filesystem::remove_all(path_); }
+  Folder(const Folder&) = delete;
+  Folder& operator=(const Folder&) = delete;
+  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
+  const std::string& path() const { return path_; }
+  void put(const std::string& name, std::string_view bytes) const {
+    std::ofstream(*this / name, std::ios::binary) << bytes;
+  }
+
+ private:
+  std::string path_;
 };
 
 template <class Read>

@@ -6,7 +6,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 build=$(cd "$1" && pwd)
 seconds=$2
 shift 2
-[ $# -gt 0 ] || set -- family idx image npy npz safetensors table tar torch_file
+[ $# -gt 0 ] || set -- cifar family idx image index npy npz safetensors table tar torch_file
 mkdir -p "$build/corpus"
 # A leak is looked for at the end; a target may use 2 GB, and one input 10 seconds.
 printf '%s\n' "$@" | xargs -P "$(nproc)" -I{} sh -c '

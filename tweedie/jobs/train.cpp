@@ -1,12 +1,7 @@
 #include "tweedie/jobs/train.h"
-#include "tweedie/jobs/memory.h"
 
 #include <cstdio>
-#include <filesystem>
-#include <fstream>
-#include <numeric>
-
-#include <unistd.h>
+#include <cmath>
 
 #include <ATen/Parallel.h>
 
@@ -15,24 +10,20 @@
 #include "tweedie/datasets/spec.h"
 #include "tweedie/jobs/device.h"
 #include "tweedie/jobs/diagnosis.h"
-#include "tweedie/jobs/evaluate.h"
 #include "tweedie/jobs/learning_rate.h"
-#include "tweedie/jobs/level_draws.h"
 #include "tweedie/jobs/optimiser.h"
 #include "tweedie/jobs/picture.h"
 #include "tweedie/jobs/precision.h"
 #include "tweedie/jobs/run_folder.h"
+#include "tweedie/jobs/training_loss.h"
+#include "tweedie/jobs/training_meter.h"
 #include "tweedie/jobs/watch.h"
-#include "tweedie/model/captured.h"
-#include "tweedie/model/gradients_in_place.h"
-#include "tweedie/model/objective.h"
 #include "tweedie/tensor/random.h"
 
 namespace tweedie {
 namespace {
 
 constexpr int64_t kMaxRollbacks = 3;
-constexpr int64_t kLossAwareParts = 64;  // that loss-aware draws tell apart in continuous time
 
 /// What a checkpoint calls `state`: where training is, beside the tensors.
 struct State {
@@ -49,21 +40,6 @@ struct State {
   }
 };
 
-/// Sums since the last line of metrics.jsonl.
-struct Window {
-  int64_t steps = 0, examples = 0;
-  double loss = 0, gradient_norm = 0;
-  double quartile_loss[4] = {}, quartile_count[4] = {};  // by t, from clean to noise
-  Clock::time_point start = Clock::now();
-};
-
-int64_t resident_bytes() {
-  std::ifstream statm("/proc/self/statm");
-  int64_t total = 0, resident = 0;
-  statm >> total >> resident;
-  return resident * sysconf(_SC_PAGESIZE);
-}
-
 /// CUDA where it is asked for: bit-exact resume is the CPU's, cuDNN adds in no fixed order.
 torch::Device training_device(const std::string& name) {
   return name == "auto" ? torch::kCPU : device_named(name);
@@ -74,11 +50,6 @@ torch::Device training_device(const std::string& name) {
 Json portable_config(RunConfig config) {
   config.data.spec = parse_data_spec(config.data.spec).name;
   return to_json(config);
-}
-
-Condition part_of(const Condition& condition, int64_t first, int64_t count) {
-  return {condition.label.defined() ? condition.label.narrow(0, first, count) : Tensor(),
-          condition.context.defined() ? condition.context.narrow(0, first, count) : Tensor()};
 }
 
 class Training {
@@ -94,8 +65,7 @@ class Training {
         held_out_(open_dataset(registry, config_.data.spec, "test")),
         model_(build_model(config_, {data_.shape, data_.levels, data_.classes, data_.columns},
                            registry)),
-        objective_(find_entry(registry.objectives, config_.train.objective, "objective")
-                       .make(config_.train.objective_options)(model_.schedule)) {
+        meter_(model_.schedule) {
     check(data_.size >= 1, config_.data.spec, ": has no examples to train on");
     check(!config_.data.flip || data_.flip, "data.flip: a mirrored example of ", data_.name,
           " is not as probable as the example; set it to false");
@@ -107,9 +77,8 @@ class Training {
     if (config_.watch.samples_every > 0 && !fits_picture(data_.shape))
       say(data_.name + ": examples of shape " + Json(data_.shape).dump() +
           " cannot be drawn: no grids of samples on the way");
-    prepare_loss();
     model_.network->to(device_);
-    network_ = device_.is_cuda() ? captured_network(model_.network) : model_.network;
+    loss_.emplace(model_, registry, precision_, device_);
     optimiser_.emplace(*model_.network, config_.train);
   }
 
@@ -138,10 +107,11 @@ class Training {
   void start() {
     lock_ = open_run_folder(request_.out, request_.resume);
     for (const std::string& warning : model_.schedule.warnings) say("warning: " + warning);
-    if (model_.schedule.at(model_.schedule.t_max).alpha == 0 && objective_.error == ErrorOf::eps &&
-        objective_.kind != LossKind::bound)
+    const Objective& objective = loss_->objective();
+    if (model_.schedule.at(model_.schedule.t_max).alpha == 0 && objective.error == ErrorOf::eps &&
+        objective.kind != LossKind::bound)
       say("warning: " + model_.schedule.name +
-          " ends in pure noise, where the eps error that objective " + objective_.name +
+          " ends in pure noise, where the eps error that objective " + objective.name +
           " weighs is 0 whatever the network says, so that the first step of sampling is "
           "hardly trained; train.objective=unweighted trains it");
     const double mismatch = terminal_mismatch_nats(model_.schedule);
@@ -189,49 +159,6 @@ class Training {
 
   uint64_t seed() const { return static_cast<uint64_t>(config_.train.seed); }
 
-  /// What the loss needs beside the objective: a chain and its decoder for the bound's own terms.
-  void prepare_loss() {
-    const bool learned = model_.variance == Variance::learned;
-    check(!learned || objective_.kind != LossKind::error, "model.variance=learned: objective ",
-          objective_.name,
-          " says nothing of variances; set train.objective to hybrid or bound, or model.variance "
-          "to small or large");
-    check(learned || objective_.kind != LossKind::hybrid,
-          "train.objective=hybrid: is for learned variances; set model.variance=learned or "
-          "train.objective=simple");
-    const Schedule& schedule = model_.schedule;
-    if (config_.train.draw == "loss-aware")
-      loss_aware_.emplace(schedule.steps > 0 ? schedule.steps : kLossAwareParts);
-    if (model_.gamma) check_learned_schedule();
-    if (config_.train.by_weight) objective_ = drawn_by_weight(objective_, schedule);
-    if (objective_.kind == LossKind::error) return;
-    chain_ = chain_path(schedule);
-    decoder_ = decoder_named(decoder_name(model_, ""), data_.levels, model_.variance, chain_);
-  }
-
-  void check_learned_schedule() const {
-    check(objective_.name == "vlb",
-          "schedule.name=learned: is learned by the bound, got objective ", objective_.name,
-          "; set train.objective=vlb");
-    check(config_.model["parameterisation"] == "eps",
-          "schedule.name=learned: needs model.parameterisation=eps, got ",
-          config_.model["parameterisation"].dump());
-    check(config_.train.draw != "loss-aware" && !config_.train.by_weight,
-          "schedule.name=learned: spreads its levels itself; set train.draw=antithetic and "
-          "train.by_weight=false");
-  }
-
-  LevelDraws draws_of(int64_t step) const {
-    const RandomKey key{seed(), Stream::levels};
-    return loss_aware_ ? draw_levels(*loss_aware_, config_.train.batch, key, step)
-                       : draw_levels(config_.train.draw, config_.train.batch, key, step);
-  }
-
-  /// 1..T of a chain.
-  int64_t chain_step(const Level& level) const {
-    return std::llround(level.t * static_cast<double>(model_.schedule.steps));
-  }
-
   /// Hides the class of some examples, so that one network is also the unconditional model that
   /// guidance needs.
   Tensor hidden_labels(const Tensor& labels, int64_t step) const {
@@ -242,83 +169,20 @@ class Training {
     return label;
   }
 
-  struct StepInputs {
-    Batch all;
-    const std::vector<Level>& levels;
-    Tensor eps;
-    const std::vector<double>& weights;  // of a loss-aware draw
-  };
-
-  /// Adds the gradient of `count` examples from `first` on; returns their losses.
-  std::vector<double> add_gradient(const StepInputs& in, int64_t first, int64_t count) {
-    model_.network->first = first;
-    const Batch piece{in.all.x.narrow(0, first, count), part_of(in.all.condition, first, count)};
-    const Levels levels(in.levels.data() + first, static_cast<size_t>(count));
-    const Tensor loss = piece_loss(piece, levels, in.eps.narrow(0, first, count));  // [count]
-    Tensor total = loss.sum();
-    if (loss_aware_)
-      total = loss.dot(
-          torch::tensor(at::ArrayRef<double>(in.weights.data() + first, static_cast<size_t>(count)))
-              .to(loss.options()));
-    const GradientsInPlace in_place;
-    (total / static_cast<double>(config_.train.batch)).backward();
-    const Tensor values = loss.detach().to(torch::kCPU, torch::kDouble).contiguous();
-    return {values.data_ptr<double>(), values.data_ptr<double>() + count};
-  }
-
-  /// The same; where memory does not suffice, an Error that says what would fit, by trial.
-  std::vector<double> gradient_or_advice(const StepInputs& in, int64_t first, int64_t count) {
-    try {
-      return add_gradient(in, first, count);
-    } catch (const std::exception& error) {
-      if (!is_out_of_memory(error)) throw;
-    }
-    const int64_t fits =
-        largest_that_fits(count, [&](int64_t fewer) { add_gradient(in, first, fewer); });
-    const int64_t batch = config_.train.batch;
-    check(fits > 0,
-          "train: not enough memory for the gradient of one example; take a smaller network");
-    throw Error("train: not enough memory for the gradient of " + std::to_string(count) +
-                " examples at once; " + std::to_string(fits) +
-                " fit: --set train.accumulate=" + std::to_string((batch + fits - 1) / fits) +
-                " takes the batch of " + std::to_string(batch) +
-                " in so many pieces with the same result, --set train.batch=" +
-                std::to_string(fits) + " makes it smaller");
-  }
-
   /// One optimiser step; false if its loss or gradient was not finite (said through the log;
   /// nothing was updated).
   bool step() {
     const Clock::time_point begun = Clock::now();
-    const int64_t step = step_ + 1, batch = config_.train.batch, parts = config_.train.accumulate;
+    const int64_t step = step_ + 1;
     LoadedBatch loaded = loader_->next();
-    const LevelDraws draws = draws_of(step);
-    std::vector<Level> levels;
-    for (const double u : draws.u) levels.push_back(objective_.draw(u));
-    std::vector<int64_t> places(static_cast<size_t>(batch));
-    std::iota(places.begin(), places.end(), int64_t{0});
-    const Tensor eps = keyed_normal({seed(), Stream::noise}, places, step, data_.shape).to(device_);
-    Batch all{loaded.batch.x.to(device_), {}};
+    Batch batch{loaded.batch.x.to(device_), {}};
     if (config_.data.conditional)
-      all.condition.label = hidden_labels(loaded.batch.condition.label, step).to(device_);
-
-    model_.network->train();
-    model_.network->seed = seed();
-    model_.network->step = step;
+      batch.condition.label = hidden_labels(loaded.batch.condition.label, step).to(device_);
     optimiser_->zero_gradients();
-    const StepInputs inputs{all, levels, eps, draws.weights};
-    std::vector<double> losses;
-    for (int64_t part = 0; part < parts; ++part) {
-      const int64_t first = batch * part / parts, count = batch * (part + 1) / parts - first;
-      const std::vector<double> values = gradient_or_advice(inputs, first, count);
-      losses.insert(losses.end(), values.begin(), values.end());
-    }
+    const StepLosses losses = loss_->add_gradient(batch, step);
     const double norm = optimiser_->gradient_norm();
-    double loss = 0;
-    for (size_t i = 0; i < losses.size(); ++i)
-      loss += losses[i] * (loss_aware_ ? draws.weights[i] : 1) / static_cast<double>(batch);
-    if (!std::isfinite(norm) || !std::isfinite(loss)) {
-      say(describe_non_finite({step, loaded, levels, losses}, *model_.network));
+    if (!std::isfinite(norm) || !std::isfinite(losses.mean)) {
+      say(describe_non_finite({step, loaded, losses.levels, losses.losses}, *model_.network));
       return false;
     }
     const double clip = config_.train.clip;
@@ -327,79 +191,29 @@ class Training {
                      clip > 0 && norm > clip ? clip / norm : 1);
     step_ = step;
     state_.cursor = loaded.cursor;
-    if (loss_aware_)
-      for (size_t i = 0; i < losses.size(); ++i) loss_aware_->record(draws.steps[i], losses[i]);
-    count(levels, losses, loss, norm);
-    report(loss, seconds_since(begun));
+    loss_->record(losses);
+    meter_.count(losses, norm, seconds_since(begun));
+    report(losses.mean);
     return true;
   }
 
-  Tensor piece_loss(const Batch& piece, Levels levels, const Tensor& eps) {
-    const PrecisionGuard guard(precision_, device_);
-    Network& network = *network_;
-    if (model_.gamma) {
-      std::vector<double> t;
-      for (const Level& level : levels) t.push_back(level.t);
-      return learned_schedule_loss(network, *model_.gamma, piece,
-                                   torch::tensor(t, torch::kDouble).to(device_), eps, data_.levels);
-    }
-    if (objective_.kind == LossKind::error)
-      return denoising_loss(network, model_.parameterisation, objective_, piece, levels, eps);
-    std::vector<int64_t> places;  // in the chain's path, which begins at step T
-    for (const Level& level : levels) places.push_back(model_.schedule.steps - chain_step(level));
-    if (objective_.kind == LossKind::hybrid)
-      return hybrid_loss(network, model_.parameterisation, objective_, piece, chain_, places, eps,
-                         decoder_);
-    return vlb_loss(network, model_.parameterisation, piece, chain_, places, eps, model_.variance,
-                    decoder_);
-  }
-
-  void count(const std::vector<Level>& levels, const std::vector<double>& losses, double loss,
-             double norm) {
-    ++window_.steps;
-    window_.examples += config_.train.batch;
-    window_.loss += loss;
-    window_.gradient_norm += norm;
-    const double first = model_.schedule.t_min, range = model_.schedule.t_max - first;
-    for (size_t i = 0; i < levels.size(); ++i) {
-      const int quartile = std::clamp(static_cast<int>(4 * (levels[i].t - first) / range), 0, 3);
-      window_.quartile_loss[quartile] += losses[i];
-      window_.quartile_count[quartile] += 1;
-    }
-  }
-
-  void report(double loss, double seconds) {
-    seconds_per_step_ =
-        seconds_per_step_ == 0 ? seconds : 0.95 * seconds_per_step_ + 0.05 * seconds;
+  void report(double loss) {
     if (!hooks_.progress) return;
     const bool budget = request_.budget_seconds > 0;
-    const double left = budget
-                            ? request_.budget_seconds - seconds_spent()
-                            : static_cast<double>(config_.train.steps - step_) * seconds_per_step_;
+    const double seconds = meter_.seconds_per_step();
+    const double left = budget ? request_.budget_seconds - seconds_spent()
+                               : static_cast<double>(config_.train.steps - step_) * seconds;
     hooks_.progress({step_, budget ? 0 : config_.train.steps, loss,
-                     static_cast<double>(config_.train.batch) / seconds_per_step_, left,
-                     resident_bytes()});
+                     static_cast<double>(config_.train.batch) / seconds, left, resident_bytes()});
   }
 
   void write_metrics() {
-    const double steps = static_cast<double>(window_.steps);
-    Json quartiles = Json::array();
-    for (int i = 0; i < 4; ++i)
-      quartiles.push_back(window_.quartile_count[i] > 0
-                              ? Json(window_.quartile_loss[i] / window_.quartile_count[i])
-                              : Json());
-    append_metrics(request_.out,
-                   {{"step", step_},
-                    {"seconds", seconds_spent()},
-                    {"loss", window_.loss / steps},
-                    {"loss_by_t_quartile", quartiles},
-                    {"gradient_norm", window_.gradient_norm / steps},
-                    {"learning_rate",
-                     learning_rate(config_.train, step_, progress()) * state_.learning_rate_scale},
-                    {"images_per_second",
-                     static_cast<double>(window_.examples) / seconds_since(window_.start)},
-                    {"resident_bytes", resident_bytes()}});
-    window_ = {};
+    Json line = {{"step", step_},
+                 {"seconds", seconds_spent()},
+                 {"learning_rate",
+                  learning_rate(config_.train, step_, progress()) * state_.learning_rate_scale}};
+    line.update(meter_.take());
+    append_metrics(request_.out, line);
   }
 
   /// Held-out bound and sample grids, when their steps have come.  The model shown is the slowest
@@ -445,7 +259,7 @@ class Training {
     checkpoint.step = step_;
     checkpoint.config = portable_config(config_);
     checkpoint.data = to_json(model_.data);
-    if (loss_aware_) state_.level_sampler = loss_aware_->state();
+    state_.level_sampler = loss_->draws_state();
     checkpoint.state = to_json(state_);
     checkpoint.tensors = optimiser_->tensors();
     if (model_.gamma) checkpoint.tensors[kScheduleTable] = model_.gamma->table();
@@ -459,7 +273,7 @@ class Training {
           checkpoint.data.dump(), "); resume with the data it began with");
     optimiser_->load(checkpoint.tensors);
     state_ = from_json<State>(checkpoint.state, request_.out);
-    if (loss_aware_) loss_aware_->restore(state_.level_sampler);
+    loss_->restore_draws(state_.level_sampler);
     step_ = checkpoint.step;
   }
 
@@ -481,7 +295,7 @@ class Training {
     state_.rollbacks = next.rollbacks + 1;
     state_.learning_rate_scale = next.learning_rate_scale / 2;
     truncate_metrics(request_.out, step_);
-    window_ = {};
+    meter_.restart();
     open_loader();
     say("rolled back to step " + std::to_string(step_) + " with the learning rate times " +
         std::to_string(state_.learning_rate_scale) + " (roll-back " +
@@ -499,20 +313,16 @@ class Training {
   const TrainHooks& hooks_;
   FileLock lock_;  // of the run's folder
   torch::Device device_;
-  std::shared_ptr<Network> network_;  // the model's, as its passes in training are done
   std::string precision_;
   Dataset data_, held_out_;
   Model model_;
-  Objective objective_;
-  Path chain_;  // of the bound's terms, where the objective has them
-  Decoder decoder_;
-  std::optional<LossAwareSteps> loss_aware_;
+  std::optional<TrainingLoss> loss_;
+  TrainingMeter meter_;
   std::optional<Optimiser> optimiser_;
   std::optional<Loader> loader_;
   State state_;
-  Window window_;
   int64_t step_ = 0;
-  double seconds_before_ = 0, seconds_per_step_ = 0;
+  double seconds_before_ = 0;
   Clock::time_point begun_ = Clock::now();
 };
 

@@ -3,14 +3,17 @@
 #include <doctest/doctest.h>
 
 #include <filesystem>
+#include <map>
 
 #include "tests/jobs/scratch.h"
 #include "tests/refusal.h"
 #include "tweedie/base/files.h"
+#include "tweedie/families/family.h"
 #include "tweedie/jobs/describe.h"
 #include "tweedie/jobs/foreign_model.h"
 #include "tweedie/jobs/sample.h"
 #include "tweedie/tensor/random.h"
+#include "tweedie/tensor/safetensors.h"
 
 using namespace tweedie;
 using tweedie::testing::refusal;
@@ -191,4 +194,67 @@ TEST_CASE("a scheduler does not undo what the network's configuration says of it
                    R"({"_class_name": "DDIMScheduler", "prediction_type": "epsilon"})");
              }),
              "predicts x0"));
+}
+
+namespace {
+
+/// A folder of diffusers whose network is told of each sample as `class_embed_type` says.
+std::string told_by(const Scratch& folder, const char* class_embed_type) {
+  const Model model = build_model(
+      small_unet({{"model", {{"class_embedding", class_embed_type}, {"null_class", false}}},
+                  {"data", {{"conditional", false}}}}),
+      kShape, builtin());
+  TensorFile weights;
+  for (const auto& parameter : model.network->named_parameters())
+    weights.tensors[parameter.key()] = parameter.value().detach();
+  Json options = {
+      {"channels", 8}, {"multipliers", {1, 2}}, {"layers_per_block", 1},    {"norm_num_groups", 4},
+      {"classes", 0},  {"null_class", false},   {"sample_shape", {1, 8, 8}}};
+  Json config = write_diffusers_unet(options, "0.30.0");
+  config["class_embed_type"] = class_embed_type;
+  const std::string out = folder / class_embed_type;
+  std::filesystem::create_directory(out);
+  write_file_atomically(out + "/config.json", config.dump());
+  write_safetensors(out + "/diffusion_pytorch_model.safetensors", weights);
+  return out;
+}
+
+Tensor told(const Model& model, const Tensor& condition) {
+  SampleRequest request;
+  request.count = 2;
+  request.batch = 1;  // of each sample its own
+  request.steps = 2;
+  request.condition = condition;
+  return sample(model, builtin(), request).x;
+}
+
+}  // namespace
+
+TEST_CASE("a network that must be told a number or an embedding of each sample is told it") {
+  const Scratch folder;
+  const Registry registry = builtin();
+  const std::map<std::string, std::vector<Tensor>> conditions = {
+      {"timestep", {torch::tensor({3, 700}), torch::tensor({3, 20})}},
+      {"identity", {at::ones({2, 32}), at::cat({at::ones({1, 32}), at::zeros({1, 32})})}}};
+  for (const auto& [type, given] : conditions) {
+    CAPTURE(type);
+    const std::string from = told_by(folder, type.c_str());
+    const Model model = load_model(from, registry);
+    const Tensor first = told(model, given[0]), second = told(model, given[1]);
+    CHECK(at::equal(first[0], second[0]));
+    CHECK_FALSE(at::allclose(first[1], second[1], 1e-4, 1e-4));
+    CHECK(says(refusal([&] { told(model, {}); }), "pass --condition FILE.npy"));
+    CHECK(says(refusal([&] { told(model, given[0].narrow(0, 0, 1)); }), "condition has shape"));
+    CHECK(says(refusal([&] { told(model, given[0] == 0); }), type == "identity" ? "type" : "Bool"));
+    const ExchangeReport report =
+        import_model(from, folder / (type + ".safetensors"), Json::object(), registry);
+    CHECK(report.difference == 0);
+    CHECK(report.largest > 0);
+  }
+  const Model unconditional =
+      build_model(small_unet({{"data", {{"conditional", false}}}}), kShape, registry);
+  CHECK(says(refusal([&] { told(unconditional, torch::tensor({0, 1})); }), "nothing but noise"));
+  const Model classes = build_model(small_unet(), kShape, registry);
+  CHECK(says(refusal([&] { told(classes, torch::tensor({0, 5})); }), "5"));
+  CHECK(says(refusal([&] { told(classes, at::ones({2})); }), "labels, whole numbers"));
 }

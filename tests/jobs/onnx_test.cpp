@@ -98,6 +98,25 @@ TEST_CASE("every network is written for ONNX, with its inputs by the names of di
               path);
 }
 
+TEST_CASE("the file says what it needs of a schedule that was learned") {
+  const Scratch folder;
+  const std::string path = folder / "model.onnx";
+  const Model model = build_model(
+      make_config({{"model", {{"network", "dit"}, {"width", 8}, {"depth", 1}, {"heads", 1}}},
+                   {"schedule", {{"name", "learned"}, {"gamma_min", -6}, {"gamma_max", 4}}},
+                   {"data", {{"conditional", false}}}}),
+      kImages, builtin());
+  export_onnx(model, path);
+  const std::string file = read_file(path), key = "tweedie.log_snr";
+  const size_t begin = file.find('[', file.find(key));
+  const Json table = Json::parse(file.substr(begin, file.find(']', begin) + 1 - begin));
+  CHECK(table.size() == 2049);
+  CHECK(table.front().get<double>() == doctest::Approx(6).epsilon(1e-12));
+  CHECK(table.at(512).get<double>() ==
+        doctest::Approx(log_snr(model.schedule.at(0.25))).epsilon(1e-12));
+  CHECK(table.back().get<double>() == doctest::Approx(-4).epsilon(1e-12));
+}
+
 TEST_CASE("what ONNX is not told of is refused by name, and nothing is written") {
   using Operation = std::function<Tensor(const Tensor&)>;
   for (const Operation& known :

@@ -9,7 +9,7 @@ import onnx
 import onnxruntime
 import safetensors.torch
 import torch
-from diffusers import DiffusionPipeline, ScoreSdeVeScheduler, UNet2DModel
+from diffusers import DDIMScheduler, DiffusionPipeline, ScoreSdeVeScheduler, UNet2DModel
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 TOLERANCE = 1e-4  # of samples, in fp32; of the largest value where that is over 1
@@ -129,6 +129,40 @@ class Peers:
             samples.append(numpy.load(self.folder / "x.npy"))
         expect(numpy.array_equal(*samples), "the same weights in .safetensors and .bin give the same samples")
 
+    def told(self, kind):
+        """A network told a number or an embedding of each sample: one step of DDIM, and its ONNX file."""
+        torch.manual_seed(0)
+        unet = UNet2DModel(sample_size=8, in_channels=3, out_channels=3, layers_per_block=1, block_out_channels=(32, 64),
+                           norm_num_groups=8, down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+                           up_block_types=("AttnUpBlock2D", "UpBlock2D"), class_embed_type=kind).eval()
+        out = self.folder / f"told-{kind}"
+        unet.save_pretrained(out / "unet")
+        scheduler = DDIMScheduler(clip_sample=False, timestep_spacing="trailing")
+        scheduler.save_pretrained(out / "scheduler")
+        (out / "model_index.json").write_text(json.dumps({
+            "_class_name": "DDIMPipeline", "scheduler": ["diffusers", "DDIMScheduler"], "unet": ["diffusers", "UNet2DModel"]}))
+        draw = numpy.random.default_rng(5)
+        noise = draw.standard_normal((4, 3, 8, 8), dtype=numpy.float32)
+        told = numpy.array([0, 7, 400, 999]) if kind == "timestep" else draw.standard_normal((4, 128), dtype=numpy.float32)
+        numpy.save(self.folder / "noise.npy", noise)
+        numpy.save(self.folder / "told.npy", told)
+        self.tweedie("sample", out, "--noise", self.folder / "noise.npy", "--condition", self.folder / "told.npy", "--steps", 4,
+                     "--precision", "fp32", "--out", self.folder / "x0.npy")
+        ours = numpy.load(self.folder / "x0.npy")
+        network, labels = self.as_onnx(out), torch.from_numpy(told)
+        scheduler.set_timesteps(4)
+        x, apart = torch.from_numpy(noise), 0
+        with torch.no_grad():
+            for t in scheduler.timesteps:
+                output = unet(x, t, class_labels=labels).sample
+                inputs = {"sample": x.numpy(), "timestep": numpy.full(4, t, numpy.float32), "class_labels": told}
+                apart = max(apart, float(numpy.abs(network.run(None, inputs)[0] - output.numpy()).max()))
+                x = scheduler.step(output, t, x).prev_sample
+        worst, largest = float(numpy.abs(x.numpy() - ours).max()), float(numpy.abs(ours).max())
+        expect(max(worst, apart) <= TOLERANCE * max(1, largest),
+               f"class_embed_type {kind}: samples differ by {worst:.2g}, ONNX Runtime's outputs by {apart:.2g} at most "
+               f"(values up to {largest:.3g})")
+
     def score_sde(self):
         """A pipeline of score SDE's VE process as diffusers saves it: one step of DDIM against Tweedie's formula in its units."""
         torch.manual_seed(0)
@@ -188,6 +222,8 @@ def main(program, folder):
     peers.one_step("dit", f"array:{floats}", "patch = 2\nwidth = 32\ndepth = 2\nheads = 2")
     peers.same_bytes(plain)
     peers.from_diffusers()
+    for kind in ("timestep", "identity"):
+        peers.told(kind)
     peers.score_sde()
     peers.dashboard(run)
     if failures:

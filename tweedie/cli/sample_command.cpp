@@ -18,7 +18,7 @@ namespace {
 constexpr int64_t kStripFrames = 9, kAnimationFrames = 40;
 
 struct SampleOptions {
-  std::string model, out, json, noise, weights = "ema", device = "auto";
+  std::string model, out, json, noise, condition, weights = "ema", device = "auto";
   std::vector<std::string> settings, trajectories;
   SampleRequest request;
 };
@@ -52,6 +52,7 @@ Json sample_record(const SampleOptions& options, const Model& model, const Sampl
   record["steps"] = result.steps;
   record["seed"] = request.seed;
   if (!options.noise.empty()) record["noise"] = options.noise;
+  if (!options.condition.empty()) record["condition"] = options.condition;
   record["class"] = request.class_id >= 0 ? Json(request.class_id) : Json();
   record["guidance"] = result.guidance;
   record["evaluations"] = result.evaluations;
@@ -83,15 +84,22 @@ SampleResult with_moments(const SampleResult& result, int64_t wanted) {
   return out;
 }
 
+/// An array [N, ...] of something for each sample, whose number it sets.
+Tensor read_rows(const std::string& path, int64_t& count) {
+  const Tensor rows = read_npy(path);
+  check(rows.dim() >= 1, path, ": expected [N, ...], got one number");
+  count = rows.size(0);
+  return rows;
+}
+
 int run_sample(SampleOptions& options, const Registry& registry) {
   check_names(options);
   for (const std::string& setting : options.settings)
     set_option(options.request.sampler_options, setting);
-  if (!options.noise.empty()) {
-    options.request.noise = read_npy(options.noise).to(torch::kFloat);
-    check(options.request.noise.dim() >= 1, options.noise, ": expected [N, ...], got one number");
-    options.request.count = options.request.noise.size(0);
-  }
+  if (!options.condition.empty())
+    options.request.condition = read_rows(options.condition, options.request.count);
+  if (!options.noise.empty())
+    options.request.noise = read_rows(options.noise, options.request.count).to(torch::kFloat);
   Progress progress;
   const Model model =
       open_model(options.model, registry, options.weights, options.device, progress);
@@ -146,6 +154,9 @@ void add_sample(CLI::App& app, Cli& cli) {
   command->add_option("--first", request.first, "number of the first sample");
   command->add_option("--noise", options->noise,
                       "standard normal .npy [N, ...] to start from, instead of the seed's");
+  command->add_option("--condition", options->condition,
+                      "what each sample is asked to be, .npy: labels (whole numbers) [N], or "
+                      "embeddings [N, ...] for a network that is told one");
   command->add_option("--class", request.class_id, "class of every sample")->check(non_negative());
   command->add_option("--guidance", request.guidance,
                       "weight of the class; default: the model's own");

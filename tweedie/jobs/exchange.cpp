@@ -40,9 +40,12 @@ void compare(const Model& a, const Model& b, ExchangeReport& report) {
   const Tensor x = keyed_normal({1, Stream::data}, numbers, 0, a.data.shape);
   const Tensor label = at::tensor(labels, at::kDouble).to(at::kFloat);
   Condition condition;
-  if (a.config.data.conditional)
-    condition.label = at::arange(static_cast<int64_t>(numbers.size()))
-                          .remainder(static_cast<int64_t>(a.data.classes.size()));
+  const auto classes = static_cast<int64_t>(a.data.classes.size());
+  if (a.config.data.conditional || a.network->needs_label)
+    condition.label =
+        at::arange(static_cast<int64_t>(numbers.size())).remainder(classes > 0 ? classes : 1000);
+  if (!a.network->needs_context.empty())
+    condition.context = keyed_normal({2, Stream::data}, numbers, 0, a.network->needs_context);
   const auto run = [&](const Model& model) {
     model.network->eval();
     return model.network->forward(x, label, condition);

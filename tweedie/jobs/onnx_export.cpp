@@ -1,6 +1,7 @@
 #include "tweedie/jobs/onnx_export.h"
 
 #include <algorithm>
+#include <map>
 #include <unordered_map>
 
 #include <torch/csrc/jit/frontend/tracer.h>
@@ -36,16 +37,30 @@ const char* const kDescription =
     "out_sample = F(sample, timestep), of a diffusion model by tweedie: sample is c_in x_t, "
     "timestep is c_noise; the metadata says what F predicts and of which schedule.";
 
+/// log_snr(t) of a learned schedule, which has no name to be known by: t = i / (size - 1).
+Json log_snr_table(const Schedule& schedule) {
+  constexpr int64_t size = 2049;
+  Json out = Json::array();
+  for (int64_t i = 0; i < size; ++i)
+    out.push_back(log_snr(schedule.at(static_cast<double>(i) / (size - 1))));
+  return out;
+}
+
 /// The file, from a batch of `batch` examples.
 std::string onnx_of(const Model& model, int64_t batch, const std::vector<std::string>& names,
                     const std::unordered_map<const void*, std::string>& weights) {
   std::vector<int64_t> sizes = model.data.shape;
   sizes.insert(sizes.begin(), batch);
   Stack inputs = {at::ones(sizes, at::kDouble), at::ones({batch}, at::kDouble)};
-  if (names.size() > inputs.size()) inputs.push_back(at::zeros({batch}, at::kLong));
+  const bool told = names.size() > inputs.size(), context = !model.network->needs_context.empty();
+  if (told) {
+    std::vector<int64_t> of_condition = model.network->needs_context;
+    of_condition.insert(of_condition.begin(), batch);
+    inputs.push_back(at::zeros(of_condition, context ? at::kDouble : at::kLong));
+  }
   const auto run = [&](const Stack& given) {
     Condition condition;
-    if (given.size() > 2) condition.label = given[2].toTensor();
+    if (told) (context ? condition.context : condition.label) = given[2].toTensor();
     return Stack{model.network->forward(given[0].toTensor(), given[1].toTensor(), condition)};
   };
   const auto [trace, outputs] = torch::jit::tracer::trace(
@@ -60,26 +75,28 @@ std::string onnx_of(const Model& model, int64_t batch, const std::vector<std::st
            "out_sample");
   onnx.output("out_sample", outputs[0].toTensor().sizes().vec());
   const Json& options = model.config.model;
-  return onnx.model(kDescription,
-                    {{"tweedie.parameterisation", options["parameterisation"].get<std::string>()},
-                     {"tweedie.parameterisation_options",
-                      options.value("parameterisation_options", Json::object()).dump()},
-                     {"tweedie.variance", options.value("variance", "")},
-                     {"tweedie.schedule", model.config.schedule.dump()},
-                     {"tweedie.classes", Json(model.data.classes).dump()}});
+  std::map<std::string, std::string> metadata = {
+      {"tweedie.parameterisation", options["parameterisation"].get<std::string>()},
+      {"tweedie.parameterisation_options",
+       options.value("parameterisation_options", Json::object()).dump()},
+      {"tweedie.variance", options.value("variance", "")},
+      {"tweedie.schedule", model.config.schedule.dump()},
+      {"tweedie.classes", Json(model.data.classes).dump()}};
+  if (model.gamma) metadata["tweedie.log_snr"] = log_snr_table(model.schedule).dump();
+  return onnx.model(kDescription, metadata);
 }
 
 }  // namespace
 
 OnnxReport export_onnx(Model model, const std::string& path) {
-  check(!model.gamma, "export: the ONNX file's metadata has no place for a learned schedule");
   const torch::NoGradGuard no_grad;
   Network& network = *model.network;
   network.eval();
   network.to(at::kDouble);  // computed by LibTorch's operations alone, in every network
   OnnxReport report;
   report.inputs = {"sample", "timestep"};
-  if (model.config.data.conditional) report.inputs.push_back("class_labels");
+  if (model.config.data.conditional || network.needs_label || !network.needs_context.empty())
+    report.inputs.push_back("class_labels");
   std::unordered_map<const void*, std::string> weights;
   for (auto& parameter : network.named_parameters()) {
     parameter.value().set_requires_grad(false);  // constants of the trace

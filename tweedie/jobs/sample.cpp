@@ -13,6 +13,31 @@
 namespace tweedie {
 namespace {
 
+void check_condition(const Model& model, const SampleRequest& request) {
+  const Network& network = *model.network;
+  const bool context = !network.needs_context.empty();
+  const bool label = network.needs_label || (model.config.data.conditional && !context);
+  std::vector<int64_t> sizes = {request.count};
+  sizes.insert(sizes.end(), network.needs_context.begin(), network.needs_context.end());
+  const Tensor& told = request.condition;
+  if (!told.defined()) {
+    check(!network.needs_label && !context, "sample: this network must be told ",
+          context ? "an embedding" : "a label",
+          " of each sample; pass --condition FILE.npy of shape ", Json(sizes).dump());
+    return;
+  }
+  check(request.class_id == -1, "sample: a class and a condition were given; leave one out");
+  check(label || context,
+        "sample: this network is told nothing but noise and time; leave --condition out");
+  check(told.sizes() == at::IntArrayRef(sizes), "sample: the condition has shape ",
+        Json(told.sizes().vec()).dump(), "; expected ", Json(sizes).dump());
+  check(context ? told.is_floating_point() : at::isIntegralType(told.scalar_type(), false),
+        "sample: the condition is of type ", at::toString(told.scalar_type()), "; expected ",
+        context ? "an embedding of floating point" : "labels, whole numbers");
+  check(!context || told.isfinite().all().item<bool>(),
+        "sample: the condition has values that are not finite");
+}
+
 void check_request(const Model& model, const SampleRequest& request, int64_t steps,
                    double guidance) {
   check(request.count >= 1, "sample: the number of samples is ", request.count,
@@ -36,6 +61,7 @@ void check_request(const Model& model, const SampleRequest& request, int64_t ste
         "sample: the noise has shape ",
         Json(request.noise.defined() ? request.noise.sizes().vec() : sizes).dump(), "; expected ",
         Json(sizes).dump());
+  check_condition(model, request);
   check(std::isfinite(guidance), "sample: guidance ", guidance, "; expected a finite number");
   check(guidance == 1 || model.config.data.conditional, "sample: guidance ", guidance,
         " needs a model trained with classes; leave --guidance out");
@@ -47,8 +73,15 @@ Json sampler_options(const Model& model, const SamplerEntry& entry, Json options
   return options;
 }
 
+/// Of the samples `numbers`.
 Condition condition_of(const Model& model, const SampleRequest& request,
                        const std::vector<int64_t>& numbers, torch::Device device) {
+  if (request.condition.defined()) {
+    const Tensor told = request.condition.narrow(0, numbers.front() - request.first,
+                                                 static_cast<int64_t>(numbers.size()));
+    if (told.is_floating_point()) return {.label = {}, .context = told.to(device)};
+    return {.label = told.to(device, torch::kLong), .context = {}};
+  }
   if (!model.config.data.conditional) return {};
   const int64_t classes = static_cast<int64_t>(model.data.classes.size());
   std::vector<int64_t> labels;

@@ -18,6 +18,8 @@ struct SampleRequest {
   int64_t first = 0;  // number of the first sample: samples are numbered, and a number always gives
                       // the same sample
   Tensor noise = {};  // standard normal [count, ...] to start from, instead of the seed's
+  Tensor condition = {};  // what each sample is asked to be: labels, whole numbers [count], or the
+                          // network's context, floating point [count, ...]
   int64_t class_id = -1;  // -1: unconditional, or classes in turn for a conditional model
   std::optional<double> guidance = {};  // weight of the class; none: the model's own
   int64_t batch = 64;
@@ -45,7 +47,8 @@ struct SampleResult {
   double seconds = 0;
 };
 
-/// Throws Error on an unknown sampler, a class out of range, more steps than a chain has, or a
+/// Throws Error on an unknown sampler, a class out of range, a condition that the network cannot be
+/// told, more steps than a chain has, or a
 /// non-finite state (naming step).
 SampleResult sample(const Model& model, const Registry& registry, const SampleRequest& request,
                     const Observer& observer = {});

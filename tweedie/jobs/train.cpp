@@ -1,7 +1,7 @@
 #include "tweedie/jobs/train.h"
 
-#include <cstdio>
 #include <cmath>
+#include <cstdio>
 
 #include <ATen/Parallel.h>
 
@@ -73,6 +73,11 @@ class Training {
           ": its held-out examples have shape ", at::IntArrayRef(held_out_.shape), " and ",
           held_out_.levels, " levels, those to train on ", at::IntArrayRef(data_.shape), " and ",
           data_.levels, "; they must be alike");
+    check(model_.network->needs_context.empty() &&
+              (config_.data.conditional || !model_.network->needs_label),
+          "model: this network must be told more of each example than its noise and time, and the "
+          "data says no more; set model.class_embedding=table, or data.conditional=true where the "
+          "data has classes");
     find_entry(registry.samplers, config_.sample.sampler, "sampler");
     if (config_.watch.samples_every > 0 && !fits_picture(data_.shape))
       say(data_.name + ": examples of shape " + Json(data_.shape).dump() +

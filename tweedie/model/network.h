@@ -36,6 +36,11 @@ struct Network : torch::nn::Module {
   // and when trained.
   bool capturable = false, trains_capturable = false;
 
+  // What forward() must be told, beside the classes of the data: a label of each sample, any whole
+  // number; a context of this shape for each.
+  bool needs_label = false;
+  std::vector<int64_t> needs_context;
+
   bool channels_last = false;  // kernels of convolutions are best kept as [K, h, w, C] in memory
 
   // Key of the random masks of dropout, set before every training step: a repeated step is the same

@@ -74,6 +74,8 @@ class Unet : public Network {
  private:
   void add_embeddings() {
     const UnetOptions& o = options_;
+    needs_label = o.class_embedding == "timestep";
+    if (o.class_embedding == "identity") needs_context = {o.time_channels};
     time_features_ = TimeFeatures(o);
     if (time_features_->weight.defined()) register_module("time_proj", time_features_);
     time_embedding_ =
@@ -111,14 +113,16 @@ class Unet : public Network {
     if (class_table_)
       out = out + class_table_(class_rows(condition.label, o.classes, o.null_class, x, "unet"));
     if (class_times_) {
-      check(condition.label.defined(), "unet: this network must be told a label");
+      check(condition.label.defined(), "unet: this network must be told a label of each sample");
       out =
           out + class_times_(
                     time_features_(condition.label.to(c_noise.scalar_type())).to(x.scalar_type()));
     }
-    if (o.class_embedding == "identity") {
-      check(condition.context.defined(), "unet: this network must be told an embedding, [B, ",
-            o.time_channels, "]");
+    if (!needs_context.empty()) {
+      check(condition.context.defined() && condition.context.dim() == 2 &&
+                condition.context.size(1) == o.time_channels,
+            "unet: this network must be told an embedding of each sample, [B, ", o.time_channels,
+            "]");
       out = out + condition.context.to(x.scalar_type());
     }
     return out;

@@ -76,18 +76,26 @@ class Translation {
   /// What does not depend on the inputs is computed now.
   void compute(const Node* node) {
     Stack stack;
-    for (const Value* input : node->inputs()) stack.push_back(known_.at(input));
+    for (const Value* input : node->inputs()) {
+      if (node->kind() != at::aten::fill_) check_filled(input);
+      stack.push_back(known_.at(input));
+    }
+    if (node->kind() == at::aten::empty || node->kind() == at::aten::empty_like)
+      unfilled_.insert(node->output());
     if (node->kind() == torch::jit::prim::ListConstruct) {
       c10::impl::GenericList list(node->output()->type()->containedType(0));
       for (const IValue& element : stack) list.push_back(element);
       known_[node->output()] = list;
       return;
     }
-    check(node->kind() != at::aten::empty,
-          "ONNX: the network fills a tensor in a way that LibTorch does not record; "
-          "torch::tensor() makes constants that it does");
     node->getOperation()(stack);
     for (size_t i = 0; i < node->outputs().size(); ++i) known_[node->outputs()[i]] = stack[i];
+  }
+
+  void check_filled(const Value* value) const {
+    check(unfilled_.count(value) == 0,
+          "ONNX: the network fills a tensor in a way that LibTorch does not record; "
+          "torch::tensor() makes constants that it does");
   }
 
   void unpack(const Node* node) {
@@ -129,6 +137,7 @@ class Translation {
   }
 
   std::string tensor(const Value* value) {
+    check_filled(value);
     const auto found = names_.find(value);
     if (found != names_.end()) return found->second;
     const IValue& is = known_.at(value);
@@ -199,6 +208,17 @@ class Translation {
       return t.onnx_.add(op, {t.real(n, 0), t.real(n, 1)});
     };
   }
+  /// What 1 - x begins with: memory like x's, then filled with 1.
+  static std::string empty_like(Translation& t, const Node* n) {
+    t.unfilled_.insert(n->output());
+    return t.onnx_.add("Shape", {t.tensor(n, 0)});
+  }
+  static std::string fill(Translation& t, const Node* n) {
+    const Value* like = n->input(0);
+    check(like->node()->kind() == at::aten::empty_like, kNoRule, "filling a tensor in use");
+    return t.onnx_.add("Expand", {t.tensor(n, 1), t.names_.at(like)});
+  }
+
   /// To the sizes that the result has.
   static std::string resize(Translation& t, const Node* n) {
     return t.reshaped(t.tensor(n, 0), sizes(n->output()));
@@ -435,7 +455,7 @@ class Translation {
     static const std::map<std::string, Rule> rules = {
         {"aten::_convolution", convolution},
         {"aten::add", sum("Add")},
-        {"aten::add_", sum("Add")},  // of a bias, to a product that nothing else sees
+        {"aten::add_", sum("Add")},  // in place: to what nothing else sees
         {"aten::addmm", addmm},
         {"aten::avg_pool2d", average_pool},
         {"aten::cat", cat},
@@ -443,7 +463,10 @@ class Translation {
         {"aten::constant_pad_nd", pad},
         {"aten::cos", operation("Cos")},
         {"aten::div", pair("Div")},
+        {"aten::div_", pair("Div")},
         {"aten::embedding", embedding},
+        {"aten::empty_like", empty_like},
+        {"aten::fill_", fill},
         {"aten::flatten", resize},
         {"aten::gelu", gelu},
         {"aten::group_norm", group_norm},
@@ -457,6 +480,7 @@ class Translation {
         {"aten::narrow", narrow},
         {"aten::one_hot", one_hot},
         {"aten::permute", permute},
+        {"aten::reciprocal", operation("Reciprocal")},
         {"aten::relu", operation("Relu")},
         {"aten::reshape", resize},
         {"aten::round", operation("Round")},
@@ -467,6 +491,7 @@ class Translation {
         {"aten::slice", slice},
         {"aten::softmax", softmax},
         {"aten::sub", sum("Sub")},
+        {"aten::sub_", sum("Sub")},
         {"aten::to", to},
         {"aten::transpose", transpose},
         {"aten::unbind", unbind},
@@ -482,6 +507,7 @@ class Translation {
   const std::unordered_map<const void*, std::string>& weights_;  // by where their values lie
   std::unordered_map<const Value*, std::string> names_;
   std::unordered_map<const Value*, IValue> known_;
+  std::unordered_set<const Value*> unfilled_;  // memory whose values are not known yet
   std::unordered_map<const Value*, std::vector<std::string>> parts_;
 };
 

@@ -89,6 +89,8 @@ TEST_CASE("faults of a table are named with their line or column") {
   CHECK(says(fault("a,b\n1,\"2\n"), "a quoted value does not end"));
   CHECK(says(fault("a,b\n1,\"2\"x\n"), "text after a closing quote"));
   CHECK(says(fault("a,b\n1,2\n,2\n"), "column 'a' has no value in row 2"));
+  CHECK(says(fault("a,b\n1,2\nNA,2\n3,4\n"), "column 'a' holds numbers, but 'NA' in row 2"));
+  CHECK(fault("a,b\n1,2\nNA,2\n3,4\n", {{"categorical", {"a"}}}) == "");
   CHECK(says(fault("age,b\n1,2\n3,4\n", {{"label", "agee"}}), "did you mean 'age'"));
   CHECK(says(fault("a,b\n1,2\n3,4\n", {{"separator", ";;"}}), "one character or tab"));
 }

@@ -45,6 +45,40 @@ TEST_CASE("a scheduler's process, prediction and solver are ours by another name
   CHECK(listed.sample["steps"] == 2);
 }
 
+TEST_CASE("a solver's order, its grid and what it clips are the scheduler's") {
+  const SchedulerReading unipc = read_scheduler({{"_class_name", "UniPCMultistepScheduler"}});
+  CHECK(unipc.sample["options"] == Json{{"order", 2}, {"corrector", 3}});
+  CHECK(unipc.sample["path"] == "linspace+1");
+  const SchedulerReading dpm = read_scheduler({{"_class_name", "DPMSolverMultistepScheduler"},
+                                               {"timestep_spacing", "trailing"},
+                                               {"lambda_min_clipped", "-Infinity"}});
+  CHECK(dpm.sample["path"] == "trailing");
+  CHECK(dpm.notes.empty());
+  const SchedulerReading ddim = read_scheduler({{"_class_name", "DDIMScheduler"}});
+  CHECK(ddim.sample["options"] == Json{{"clip", true}, {"clip_noise", false}});
+  const SchedulerReading flow =
+      read_scheduler({{"_class_name", "FlowMatchEulerDiscreteScheduler"}, {"max_shift", 1.15}});
+  CHECK(flow.sample["path"] == "linspace");
+  CHECK(flow.notes.empty());
+  CHECK(says(refusal([] {
+               read_scheduler({{"_class_name", "IPNDMScheduler"}});
+             }),
+             "is not supported"));
+  for (const Json& other :
+       {Json{{"_class_name", "PNDMScheduler"}}, Json{{"_class_name", "DEISMultistepScheduler"}},
+        Json{{"_class_name", "DPMSolverSinglestepScheduler"}, {"solver_order", 3}},
+        Json{{"_class_name", "DDIMScheduler"}, {"timestep_spacing", "linspace"}},
+        Json{{"_class_name", "EulerDiscreteScheduler"}},
+        Json{{"_class_name", "FlowMatchEulerDiscreteScheduler"}, {"use_karras_sigmas", true}},
+        Json{{"_class_name", "DPMSolverMultistepScheduler"},
+             {"timestep_spacing", "trailing"},
+             {"solver_order", 3},
+             {"algorithm_type", "dpmsolver"}}}) {
+    CAPTURE(other.dump());
+    CHECK(read_scheduler(other).notes.size() == 1);
+  }
+}
+
 TEST_CASE(
     "fields that are not known or not followed are named, values that cannot be are refused") {
   const SchedulerReading odd = read_scheduler(

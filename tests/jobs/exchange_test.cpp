@@ -141,6 +141,17 @@ TEST_CASE("sharded weights are read by their index; a damaged index and NaN are 
   write_file_atomically(index, Json{{"weight_map", map}}.dump());
   std::filesystem::remove(whole);
   CHECK(read_weights(index).tensors.size() == file.tensors.size());
+  const std::string variant = out + "/unet/diffusion_pytorch_model.safetensors.index.fp16.json";
+  std::filesystem::rename(index, variant);  // as save_pretrained(variant="fp16") names it
+  load_model(out, registry);
+  std::filesystem::remove(variant);
+  CHECK(says(refusal([&] { load_model(out, registry); }), "a configuration but no weights"));
+  write_safetensors(out + "/unet/diffusion_pytorch_model.fp16.safetensors", file);
+  load_model(out, registry);
+  std::filesystem::remove(out + "/unet/diffusion_pytorch_model.fp16.safetensors");
+  std::filesystem::rename(out + "/scheduler", out + "/elsewhere");
+  CHECK(says(refusal([&] { load_model(out, registry); }), "model_index.json has a scheduler"));
+  std::filesystem::rename(out + "/elsewhere", out + "/scheduler");
 
   map["conv_in.bias"] = "../../etc/passwd";
   write_file_atomically(index, Json{{"weight_map", map}}.dump());

@@ -4,6 +4,7 @@ import pathlib
 import subprocess
 import sys
 
+import diffusers
 import numpy
 import onnx
 import onnxruntime
@@ -163,6 +164,45 @@ class Peers:
                f"class_embed_type {kind}: samples differ by {worst:.2g}, ONNX Runtime's outputs by {apart:.2g} at most "
                f"(values up to {largest:.3g})")
 
+    def solvers(self):
+        """Folders as diffusers saves them, sampled by the solver that each one's scheduler asks for, against that scheduler."""
+        torch.manual_seed(1)
+        unet = UNet2DModel(sample_size=8, in_channels=3, out_channels=3, layers_per_block=1, block_out_channels=(32, 64),
+                           norm_num_groups=8, down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+                           up_block_types=("AttnUpBlock2D", "UpBlock2D")).eval()
+        noise = numpy.random.default_rng(6).standard_normal((4, 3, 8, 8), dtype=numpy.float32)
+        numpy.save(self.folder / "noise.npy", noise)
+        spacings = ("leading", "trailing", "linspace")
+        asked = [(diffusers.DDIMScheduler, dict(clip_sample=clip, timestep_spacing=spacing))
+                 for clip in (True, False) for spacing in spacings[:2]]
+        for scheduler in (diffusers.DPMSolverMultistepScheduler, diffusers.UniPCMultistepScheduler):
+            asked += [(scheduler, dict(timestep_spacing=spacing, solver_order=order)) for spacing in spacings for order in (2, 3)]
+        asked += [(diffusers.DPMSolverSinglestepScheduler, dict(solver_order=order)) for order in (1, 2)]
+        asked += [(diffusers.EulerDiscreteScheduler, dict(timestep_spacing=spacing)) for spacing in spacings[:2]]
+        asked += [(diffusers.FlowMatchEulerDiscreteScheduler, {}), (diffusers.FlowMatchHeunDiscreteScheduler, {})]
+        for number, (kind, options) in enumerate(asked):
+            out = self.folder / f"solver-{number}"
+            unet.save_pretrained(out / "unet")
+            chain = not kind.__name__.startswith("Flow")
+            scheduler = kind(**options, **({"prediction_type": "v_prediction"} if chain else {}))  # bounded, untrained as it is
+            scheduler.save_pretrained(out / "scheduler")
+            (out / "model_index.json").write_text(json.dumps({
+                "_class_name": "DDIMPipeline", "scheduler": ["diffusers", kind.__name__], "unet": ["diffusers", "UNet2DModel"]}))
+            self.tweedie("sample", out, "--noise", self.folder / "noise.npy", "--steps", 10, "--precision", "fp32",
+                         "--out", self.folder / "x0.npy")
+            ours = numpy.load(self.folder / "x0.npy")
+            scheduler.set_timesteps(10)
+            x = torch.from_numpy(noise)
+            if kind is diffusers.EulerDiscreteScheduler:  # of x / alpha
+                x = x * (scheduler.sigmas[0] ** 2 + 1) ** 0.5
+            with torch.no_grad():
+                for t in scheduler.timesteps:
+                    given = scheduler.scale_model_input(x, t) if hasattr(scheduler, "scale_model_input") else x
+                    x = scheduler.step(unet(given, t).sample, t, x).prev_sample
+            worst, largest = float(numpy.abs(x.numpy() - ours).max()), float(numpy.abs(ours).max())
+            expect(worst <= TOLERANCE * max(1, largest),
+                   f"{kind.__name__} {options or ''}: samples differ by {worst:.2g} at most (values up to {largest:.3g})")
+
     def score_sde(self):
         """A pipeline of score SDE's VE process as diffusers saves it: one step of DDIM against Tweedie's formula in its units."""
         torch.manual_seed(0)
@@ -224,6 +264,7 @@ def main(program, folder):
     peers.from_diffusers()
     for kind in ("timestep", "identity"):
         peers.told(kind)
+    peers.solvers()
     peers.score_sde()
     peers.dashboard(run)
     if failures:

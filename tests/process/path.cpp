@@ -103,7 +103,8 @@ TEST_CASE("a path of any name makes exactly N evaluations, and knows the levels 
   for (const int64_t n : {1, 2, 7, 50, 999})
     for (const Schedule& schedule : {linear_chain(), vp_linear(), edm()})
       for (const std::string& name : path_names()) {
-        const bool of_chains = name == "trailing" || name == "leading" || name == "linspace";
+        const bool of_chains = name == "trailing" || name == "leading" || name.ends_with("+1") ||
+                               (name == "linspace" && !schedule.even_in_t);
         if (name != "auto" && (schedule.steps > 0 ? name == "time" : of_chains)) {
           CHECK_THROWS_AS(named_path(name, schedule, n), Error);
           continue;
@@ -123,6 +124,29 @@ TEST_CASE("a path of any name makes exactly N evaluations, and knows the levels 
       }
   CHECK_THROWS_WITH_AS(named_path("karas", edm(), 5), doctest::Contains("did you mean 'karras'?"),
                        Error);
+}
+
+TEST_CASE(
+    "grids of diffusers: one level more of which the cleanest is left out, and flow matching's") {
+  const auto steps = [](const char* name) {
+    const Schedule chain = linear_chain();
+    const Path path = named_path(name, chain, 10);
+    std::vector<int64_t> out;
+    for (size_t i = 0; i + 1 < path.size(); ++i)
+      out.push_back(std::llround(path[i].t * static_cast<double>(chain.steps)) - 1);
+    return out;
+  };
+  // DPMSolverMultistepScheduler.set_timesteps(10) of diffusers 0.42.1, 1000 steps.
+  CHECK(steps("linspace+1") ==
+        std::vector<int64_t>{999, 899, 799, 699, 599, 500, 400, 300, 200, 100});
+  CHECK(steps("leading+1") ==
+        std::vector<int64_t>{900, 810, 720, 630, 540, 450, 360, 270, 180, 90});
+  // FlowMatchEulerDiscreteScheduler.set_timesteps(4): sigma = t.
+  const Path grid = named_path("linspace", flow(), 4);
+  CHECK(grid[0].t == 1);
+  CHECK(grid[1].t == doctest::Approx(0.667).epsilon(1e-12));
+  CHECK(grid[2].t == doctest::Approx(0.334).epsilon(1e-12));
+  CHECK(grid[3].t == doctest::Approx(0.001).epsilon(1e-12));
 }
 
 TEST_CASE("the path of a whole chain visits T..1 and clean data") {

@@ -3,6 +3,7 @@
 
 #include "tests/model/no_noise.h"
 #include "tests/samplers/drawn.h"
+#include "tweedie/samplers/ddim.h"
 #include "tweedie/samplers/multistep.h"
 #include "tweedie/samplers/single_step.h"
 #include "tweedie/tensor/finite.h"
@@ -121,6 +122,25 @@ TEST_CASE("stages on the path's own levels evaluate at each of them, for any num
           counted, keyed_prior(5, {0}, {2}).to(at::kDouble), path, {}, no_noise(), {});
       CHECK(evaluations == steps);
     }
+}
+
+TEST_CASE("ddim takes the noise of what was clamped, or the network's own") {
+  // eq. 12 of arXiv:2010.02502 with x0 = 3 clamped to 1.
+  const Level t{1, 0.6, 0.8, 0, 0}, s{0.5, 0.8, 0.6, 0, 0};
+  const Denoiser three = [](const Tensor& x, Levels, const Condition&) {
+    return Prediction{at::full_like(x, 3), {}};
+  };
+  Path path{t};
+  path.push_back(s);
+  const Tensor x = at::full({1, 2}, 5.0, at::kDouble);
+  const auto end = [&](const DdimOptions& options) {
+    return ddim(options)(three, x, path, {}, no_noise(), {})[0][0].item<double>();
+  };
+  CHECK(end({.clip_noise = false}) ==
+        doctest::Approx(0.8 * 1 + 0.6 * (5 - 0.6 * 3) / 0.8).epsilon(1e-12));
+  CHECK(end({}) == doctest::Approx(0.8 * 1 + 0.6 * (5 - 0.6 * 1) / 0.8).epsilon(1e-12));
+  CHECK(end({.clip = false}) ==
+        doctest::Approx(0.8 * 3 + 0.6 * (5 - 0.6 * 3) / 0.8).epsilon(1e-12));
 }
 
 TEST_CASE("adaptive steps of a large sample do not depend on its batch") {

@@ -73,10 +73,9 @@ void add_compare_samplers(CLI::App& app, Cli& cli) {
   command->add_option("--seed", request.seed, "same seed, same samples");
   command->add_option("--reference-evaluations", request.reference_evaluations,
                       "of the reference: at least twice the most of the others");
-  command->add_option(
-      "--path", request.path,
-      "levels: auto (each sampler's own), trailing, leading, linspace, time, karras "
-      "or log-snr");
+  command->add_option("--path", request.path,
+                      "levels: auto (each sampler's own), trailing, leading, linspace, leading+1, "
+                      "linspace+1, time, karras or log-snr");
   command->add_option("--class", request.class_id, "class of every sample")->check(non_negative());
   command->add_option("--guidance", request.guidance,
                       "weight of the class; default: the model's own");

@@ -148,8 +148,10 @@ void add_sample(CLI::App& app, Cli& cli) {
       ->allow_extra_args(false)
       ->take_all();
   command->add_option("--steps", request.steps, "default: the model's own")->check(positive());
-  command->add_option("--path", request.path,
-                      "levels: auto, trailing, leading, linspace, time, karras or log-snr");
+  command->add_option(
+      "--path", request.path,
+      "levels: auto, trailing, leading, linspace, leading+1, linspace+1, time, karras or "
+      "log-snr");
   command->add_option("--seed", request.seed, "same seed, same samples");
   command->add_option("--first", request.first, "number of the first sample");
   command->add_option("--noise", options->noise,

@@ -166,13 +166,20 @@ Json meaning_of_numbers(const std::string& name, const std::vector<double>& valu
 Json meaning_of(const std::string& name, const Row& values, bool categorical,
                 const std::vector<int64_t>& training, const std::string& where) {
   std::vector<double> numbers(values.size());
-  bool numeric = !categorical;
-  for (size_t i = 0; numeric && i < values.size(); ++i) {
-    check(!values[i].empty(), where, ": column '", name, "' has no value in row ", i + 1,
-          "; fill it in or leave the row out");
-    numeric = parse_number(values[i], &numbers[i]);
+  std::vector<size_t> others;  // rows of cells that are no numbers
+  for (size_t i = 0; !categorical && i < values.size(); ++i)
+    if (!parse_number(values[i], &numbers[i])) others.push_back(i);
+  if (!others.empty() && others.size() < values.size()) {
+    for (const size_t row : others)
+      check(!values[row].empty(), where, ": column '", name, "' has no value in row ", row + 1,
+            "; fill it in or leave the row out");
+    check(2 * others.size() >= values.size(), where, ": column '", name, "' holds numbers, but '",
+          values[others[0]].substr(0, 40), "' in row ", others[0] + 1,
+          others.size() > 1 ? " and other cells" : "",
+          "; mend it or leave the row out, or say ?categorical=[\"", name,
+          "\"] if its numbers are names");
   }
-  if (numeric) return meaning_of_numbers(name, numbers, training, where);
+  if (!categorical && others.empty()) return meaning_of_numbers(name, numbers, training, where);
   const std::set<std::string> known(values.begin(), values.end());
   check(known.size() <= kMaxCategories, where, ": column '", name, "' has ", known.size(),
         " different values, not all of them numbers; at most ", kMaxCategories,

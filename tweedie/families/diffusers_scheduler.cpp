@@ -34,7 +34,6 @@ const std::map<std::string, Solver> kSolvers = {
     {"HeunDiscreteScheduler", {"heun", 25}},
     {"KDPM2DiscreteScheduler", {"dpm-2", 25}},
     {"LMSDiscreteScheduler", {"lms", 50}},
-    {"IPNDMScheduler", {"ipndm", 50}},
     {"EDMEulerScheduler", {"euler", 50}},
     {"EDMDPMSolverMultistepScheduler", {"dpm++2m", 20}},
     {"FlowMatchEulerDiscreteScheduler", {"flow-euler", 50}},
@@ -77,6 +76,15 @@ const std::map<std::string, std::vector<Json>> kHarmless = {
     {"predict_x0", {true}},
     {"disable_corrector", {Json::array()}},
     {"sampling_eps", {1e-5}},
+    {"lambda_min_clipped", {"-Infinity"}},
+    {"base_image_seq_len", {256}},
+    {"max_image_seq_len", {4096}},
+    {"base_shift", {0.5}},
+    {"max_shift", {1.15}},
+    {"invert_sigmas", {false}},
+    {"stochastic_sampling", {false}},
+    {"time_shift_type", {"exponential"}},
+    {"lower_order_second", {true}},
     {"shift", {1.0}},
     {"use_dynamic_shifting", {false}}};
 
@@ -115,11 +123,25 @@ Json chain_of(const Json& config) {
           {"zero_terminal_snr", zero_terminal}};
 }
 
-void choose_variant(const std::string& scheduler, const Json& config, Json& sample) {
+void choose_variant(const std::string& scheduler, const Json& config, SchedulerReading& out) {
+  Json& sample = out.sample;
+  const auto note = [&](const std::string& what) {
+    out.notes.push_back("scheduler_config: " + scheduler + " " + what);
+  };
   const auto order = field<int64_t>(config, "solver_order", 2);
   const auto algorithm = field<std::string>(config, "algorithm_type", "dpmsolver++");
-  if (scheduler == "PNDMScheduler" && field(config, "skip_prk_steps", false))
-    sample["sampler"] = "plms";
+  check(order >= 1 && order <= 3, "scheduler_config: solver_order: expected 1 to 3, got ", order);
+  if (scheduler == "PNDMScheduler") {
+    if (field(config, "skip_prk_steps", false)) sample["sampler"] = "plms";
+    note("begins at other levels than '" + sample["sampler"].get<std::string>() +
+         "' does here: samples are alike, not equal");
+  }
+  if (scheduler == "UniPCMultistepScheduler")
+    sample["options"] = {{"order", order}, {"corrector", order + 1}};
+  if (scheduler == "DEISMultistepScheduler") {
+    sample["options"] = {{"order", order}};
+    note("stops at the chain's least noise; here the last step leads to clean data");
+  }
   if (scheduler == "EulerAncestralDiscreteScheduler")
     sample["options"] = {{"eta", 1.0}, {"clip", false}};
   if (scheduler.find("DPMSolverMultistep") != std::string::npos) {
@@ -130,9 +152,14 @@ void choose_variant(const std::string& scheduler, const Json& config, Json& samp
                         : order == 3 ? "dpm++3m-customary"
                                      : "dpm++2m";
     if (order == 1) sample["options"] = {{"eta", sde ? 1.0 : 0.0}, {"clip", false}};
+    if (order == 3 && noise && !sde)
+      note("of order 3 with algorithm_type = dpmsolver is not followed: order 2 is taken");
   }
-  if (scheduler == "DPMSolverSinglestepScheduler")
-    sample["sampler"] = order == 1 ? "dpm-1" : order == 3 ? "dpm-3" : "dpm++2s";
+  if (scheduler == "DPMSolverSinglestepScheduler") {
+    sample["sampler"] = algorithm == "dpmsolver++" ? "dpm++2s" : "dpm-2";
+    sample["options"] = {{"order", order}, {"stages", "path"}};
+    if (order == 3) note("of order 3 takes other weights: samples are alike, not equal");
+  }
 }
 
 std::string path_of(const std::string& scheduler, const Json& config) {
@@ -146,7 +173,25 @@ std::string path_of(const std::string& scheduler, const Json& config) {
       field<std::string>(config, "timestep_spacing", linspace ? "linspace" : "leading");
   check(spacing == "leading" || spacing == "trailing" || spacing == "linspace",
         "scheduler_config: timestep_spacing '", spacing, "' is not supported");
-  return spacing;
+  // These leave the cleanest of one more level out.
+  const bool one_more = scheduler.starts_with("DPMSolverMultistep") ||
+                        scheduler.starts_with("DPMSolverSinglestep") ||
+                        scheduler.starts_with("UniPC") || scheduler.starts_with("DEIS") ||
+                        scheduler.starts_with("SASolver");
+  return one_more && spacing != "trailing" ? spacing + "+1" : spacing;
+}
+
+/// Where diffusers' levels lie elsewhere than those of the path of the same name.
+void note_other_levels(const std::string& scheduler, SchedulerReading& out) {
+  if (out.sample["path"] != "linspace") return;
+  if (scheduler.starts_with("DDIM"))
+    out.notes.push_back("scheduler_config: " + scheduler +
+                        " with timestep_spacing = linspace goes a fixed number of steps down from "
+                        "each level of its grid; here it goes to the next level");
+  else if (scheduler.find("Discrete") != std::string::npos && !scheduler.starts_with("Flow"))
+    out.notes.push_back("scheduler_config: " + scheduler +
+                        " with timestep_spacing = linspace takes levels between the chain's steps; "
+                        "here the nearest steps are taken");
 }
 
 void note_what_is_not_followed(const Json& config, const std::vector<std::string>& followed,
@@ -223,17 +268,22 @@ SchedulerReading read_scheduler(const Json& config) {
                  : variance.starts_with("learned")   ? "learned"
                                                      : "small";
   if (flow)
-    out.schedule = {{"name", "flow"}};
+    out.schedule = {{"name", "flow"}, {"t_min", 1e-6}};  // whose network is told 1000 t
   else if (edm)
     out.schedule = {{"name", "edm"},
                     {"sigma_min", field(config, "sigma_min", 0.002)},
                     {"sigma_max", field(config, "sigma_max", 80.0)}};
   else
     out.schedule = chain_of(config);
-  out.sample["path"] = flow ? "auto" : path_of(name, config);
+  out.sample["path"] = flow ? "linspace" : path_of(name, config);
+  note_other_levels(name, out);
   if (solver->second.clips) out.sample["options"] = {{"clip", field(config, "clip_sample", true)}};
+  if (name.starts_with("DDIM")) out.sample["options"]["clip_noise"] = false;
+  if (flow && field(config, "use_karras_sigmas", false))
+    out.notes.push_back("scheduler_config: use_karras_sigmas = true of " + name +
+                        " is not followed");
   if (name.starts_with("DDPM")) out.sample["options"]["variance"] = out.variance;
-  choose_variant(name, config, out.sample);
+  choose_variant(name, config, out);
   if (!flow && !edm)
     out.sample["steps"] =
         std::min(solver->second.steps, field<int64_t>(config, "num_train_timesteps", 1000));

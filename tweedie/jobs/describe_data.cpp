@@ -68,7 +68,9 @@ void write_arrays(const Dataset& data, int64_t limit, const std::string& path) {
   std::vector<Tensor> x, labels;
   for_batches(data, limit > 0 ? std::min(limit, data.size) : data.size, [&](const Batch& batch) {
     // Whole numbers as they were: half the point of an array is that others can read it.
-    x.push_back(data.levels == 256 ? to_pixels(batch.x).to(at::kByte) : batch.x);
+    // (16 bits as int32, which array: reads as it does NumPy's uint16.)
+    const bool image = data.levels == 256 || data.levels == 65536;
+    x.push_back(image ? to_pixels(batch.x, data.levels) : batch.x);
     if (batch.condition.label.defined()) labels.push_back(batch.condition.label);
   });
   std::map<std::string, Tensor> arrays = {{"x", at::cat(x)}};

@@ -7,7 +7,8 @@ namespace tweedie {
 std::string decoder_name(const Model& model, const std::string& asked) {
   if (!asked.empty()) return asked;
   if (model.data.levels == 0) return "gaussian";
-  return model.schedule.steps > 0 ? "discretised" : "softmax";
+  return model.schedule.steps > 0 || model.data.levels > kMostSoftmaxLevels ? "discretised"
+                                                                            : "softmax";
 }
 
 Decoder decoder_named(const std::string& name, int64_t levels, Variance variance,

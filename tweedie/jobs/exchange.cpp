@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "tweedie/base/files.h"
+#include "tweedie/base/python_json.h"
 #include "tweedie/families/diffusers_scheduler.h"
 #include "tweedie/jobs/foreign_model.h"
 #include "tweedie/jobs/fourier_unet.h"
@@ -97,7 +98,7 @@ void write_text(const fs::path& path, const std::string& text) {
 }
 
 void write_json_file(const fs::path& path, const Json& json) {
-  write_text(path, json.dump(2) + "\n");
+  write_text(path, python_json(json) + "\n");
 }
 
 Json model_options(const Model& model) {

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 
 #include <torch/utils.h>
 
 #include "tweedie/base/files.h"
+#include "tweedie/base/python_json.h"
 #include "tweedie/families/diffusers_scheduler.h"
 #include "tweedie/tensor/finite.h"
 #include "tweedie/tensor/torch_file.h"
@@ -20,14 +22,33 @@ constexpr size_t kMaxIndex = 64 << 20;
 constexpr int64_t kMaxClasses = 65536;
 
 Json read_json_object(const fs::path& path) {
-  const Json json = parse_json(read_file(path.string(), kMaxConfig));
-  check(json.is_object(), path.string(), ": is no JSON object");
+  const Json json = parse_python_json(read_file(path.string(), kMaxConfig));
+  check(json.is_object(), path.string(), ": is no JSON object, or is damaged");
   return json;
 }
 
 bool is_file(const fs::path& path) {
   std::error_code ignored;
   return fs::is_regular_file(path, ignored);
+}
+
+/// Weights such as model.fp16.safetensors, where there is one kind of them: an index, safetensors
+/// or PyTorch's.
+std::string find_variant(const fs::path& folder, const std::vector<std::string>& stems) {
+  std::map<std::string, std::vector<std::string>> found;  // by ending
+  std::error_code ignored;
+  fs::directory_iterator entry(folder, ignored);
+  for (; !ignored && entry != fs::directory_iterator(); entry.increment(ignored)) {
+    const fs::path path = entry->path();
+    const std::string name = path.filename().string(), end = path.extension().string();
+    for (const std::string& stem : stems)
+      if (name.starts_with(stem + ".") && is_file(path) &&
+          (end != ".json" || name.find(".index.") != std::string::npos))
+        found[end].push_back(path.string());
+  }
+  for (const char* end : {".json", ".safetensors", ".bin"})
+    if (found[end].size() == 1) return found[end][0];
+  return "";
 }
 
 /// A folder's weights, by the names that the libraries give them.
@@ -39,6 +60,12 @@ std::string find_weights(const fs::path& folder) {
     for (const char* end : kEnds)
       if (is_file(folder / (std::string(stem) + end)))
         return (folder / (std::string(stem) + end)).string();
+  if (const std::string variant = find_variant(folder, {std::begin(kStems), std::end(kStems)});
+      !variant.empty())
+    return variant;
+  std::error_code ignored;
+  check(fs::is_directory(folder, ignored), folder.string(),
+        ": there is no such folder, which model_index.json names");
   throw Error(folder.string() +
               ": has a configuration but no weights; expected diffusion_pytorch_model.safetensors, "
               "model.safetensors, or the same ending in .bin or .pt");
@@ -143,8 +170,12 @@ ForeignModel open_foreign_model(const std::string& path, const Json& settings) {
   } else if (is_file(folder / "model_index.json")) {
     const fs::path index = folder / "model_index.json";
     const Json pipeline = read_json_object(index);
-    if (is_file(folder / "scheduler" / "scheduler_config.json"))
-      out.scheduler = read_json_object(folder / "scheduler" / "scheduler_config.json");
+    const fs::path scheduler = folder / "scheduler" / "scheduler_config.json";
+    check(
+        is_file(scheduler) || !pipeline.contains("scheduler"), scheduler.string(),
+        ": there is no such file, but model_index.json has a scheduler: what the network predicts "
+        "and of which process is not known without it");
+    if (is_file(scheduler)) out.scheduler = read_json_object(scheduler);
     folder /= network_of(pipeline, index);
   }
   if (out.weights.empty()) out.weights = find_weights(folder);
@@ -154,7 +185,12 @@ ForeignModel open_foreign_model(const std::string& path, const Json& settings) {
     out.family = read_family(out.network);
     classes = class_names(out);
     out.config = make_config(config_of(out, settings));
-    if (out.scheduler.is_object()) out.notes = read_scheduler(out.scheduler).notes;
+    if (out.scheduler.is_object())
+      out.notes = read_scheduler(out.scheduler).notes;
+    else if (out.family.name == "diffusers UNet2DModel")
+      out.notes = {"no scheduler came with the network: it is taken to predict " +
+                   out.config.model["parameterisation"].get<std::string>() + " on the schedule " +
+                   out.config.schedule.dump() + "; import --set says otherwise"};
   } catch (const Error& fault) {
     throw Error(path + ": " + fault.what());
   }
@@ -183,7 +219,7 @@ Model load_foreign_model(const ForeignModel& source, const Registry& registry, c
 
 TensorFile read_weights(const std::string& path) {
   if (path.ends_with(".safetensors")) return read_safetensors(path);
-  if (!path.ends_with(".index.json")) return read_torch_file(path);
+  if (!path.ends_with(".json")) return read_torch_file(path);
   // A sorted object: of many keys, each is found at once.
   const auto flat = [&](int depth, nlohmann::json::parse_event_t, nlohmann::json&) {
     check(depth <= 8, path, ": is nested too deeply");

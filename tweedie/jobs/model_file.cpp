@@ -138,7 +138,9 @@ Model load_model(const std::string& path, const Registry& registry, const std::s
   if (std::filesystem::is_directory(path)) {
     found = newest_checkpoint(path, log);
     check(found.has_value(), path,
-          ": a folder without checkpoints; expected a run of `tweedie train`");
+          ": a folder without checkpoints; expected a run of `tweedie train`, or a model's folder "
+          "with "
+          "model_index.json or config.json (in a hub's cache: snapshots/REVISION)");
   } else {
     found = load_checkpoint(path);
   }

@@ -61,6 +61,8 @@ void check_request(const Model& model, const SampleRequest& request, int64_t ste
         "sample: the noise has shape ",
         Json(request.noise.defined() ? request.noise.sizes().vec() : sizes).dump(), "; expected ",
         Json(sizes).dump());
+  check(!request.noise.defined() || request.noise.isfinite().all().item<bool>(),
+        "sample: the noise has values that are not finite");
   check_condition(model, request);
   check(std::isfinite(guidance), "sample: guidance ", guidance, "; expected a finite number");
   check(guidance == 1 || model.config.data.conditional, "sample: guidance ", guidance,

@@ -1,6 +1,7 @@
 #include "tweedie/jobs/table_text.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 
 namespace tweedie {
@@ -15,6 +16,7 @@ std::string quoted(const std::string& text) {
 
 std::string number_text(double value, bool whole) {
   char text[40];
+  if (whole) value = std::round(value) + 0.0;  // -0 becomes 0
   std::snprintf(text, sizeof text, whole ? "%.0f" : "%.9g", value);
   return text;
 }

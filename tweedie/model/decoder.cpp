@@ -47,7 +47,7 @@ Decoder discretised_gaussian_decoder(int64_t levels, double variance, bool learn
 
 Decoder softmax_decoder(int64_t levels) {
   check(levels >= 2, "softmax decoder: needs data of at least 2 levels, got ", levels);
-  check(levels <= 4096, "softmax decoder: ", levels,
+  check(levels <= kMostSoftmaxLevels, "softmax decoder: ", levels,
         " levels are too many to list; use the discretised decoder");
   return [=](const Prediction&, const Tensor& x_t, const Level& level, const Tensor& x0) {
     const Tensor values =

@@ -28,6 +28,7 @@ Decoder discretised_gaussian_decoder(int64_t levels, double variance, bool learn
 /// Softmax over the levels with logits log N(x_t; alpha k, sigma^2).  Kingma et al. 2021
 /// (arXiv:2107.00630), eq. 8.
 Decoder softmax_decoder(int64_t levels);
+constexpr int64_t kMostSoftmaxLevels = 4096;
 /// Density of a normal around the predicted x0, for continuous data.
 Decoder gaussian_decoder(double variance, bool learned = false);
 

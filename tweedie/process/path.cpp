@@ -54,6 +54,20 @@ Path time_path(const Schedule& schedule, int64_t steps) {
   return path;
 }
 
+/// Even steps of t from t_max to a thousandth of it, then `clean`: the grid of diffusers'
+/// flow-matching schedulers, whose chains have a thousand steps.
+Path linspace_time_path(const Schedule& schedule, int64_t steps) {
+  const double last = std::max(schedule.t_min, schedule.t_max / 1000);
+  Path path;
+  for (int64_t k = 0; k < steps; ++k) {
+    const double part = steps == 1 ? 0 : static_cast<double>(k) / static_cast<double>(steps - 1);
+    path.push_back(schedule.at(schedule.t_max + part * (last - schedule.t_max)));
+  }
+  path.push_back(clean);
+  path.between = curve_of(schedule);
+  return path;
+}
+
 /// a / b rounded to whole numbers without floating point, halves up.
 int64_t rounded_quotient(int64_t a, int64_t b) { return (2 * a + b) / (2 * b); }
 
@@ -197,7 +211,8 @@ Path karras_path(const Schedule& schedule, int64_t steps, double rho) {
 }
 
 std::vector<std::string> path_names() {
-  return {"auto", "trailing", "leading", "linspace", "time", "karras", "log-snr"};
+  return {"auto",       "trailing", "leading", "linspace", "leading+1",
+          "linspace+1", "time",     "karras",  "log-snr"};
 }
 
 Path named_path(const std::string& name, const Schedule& schedule, int64_t steps) {
@@ -218,10 +233,23 @@ Path named_path(const std::string& name, const Schedule& schedule, int64_t steps
   const std::vector<std::string> known = path_names();
   check(std::find(known.begin(), known.end(), name) != known.end(), "unknown path '", name, "'",
         suggestion(name, known));
+  if (!chain && name == "linspace" && schedule.even_in_t) {
+    check_steps(schedule, steps);
+    return linspace_time_path(schedule, steps);
+  }
   check(chain, "path '", name, "': ", schedule.name, " is continuous; use time, karras or log-snr");
-  return path_through(schedule, name == "trailing"  ? trailing_steps(schedule.steps, steps)
-                                : name == "leading" ? leading_steps(schedule.steps, steps)
-                                                    : linspace_steps(schedule.steps, steps));
+  const int64_t length = schedule.steps;
+  if (name.ends_with("+1")) {  // one more, without the cleanest
+    check(steps < length, "steps: ", steps, " of path '", name, "' need a chain of ", steps + 1,
+          "; it has ", length);
+    std::vector<int64_t> all =
+        name == "leading+1" ? leading_steps(length, steps + 1) : linspace_steps(length, steps + 1);
+    all.pop_back();
+    return path_through(schedule, all);
+  }
+  return path_through(schedule, name == "trailing"  ? trailing_steps(length, steps)
+                                : name == "leading" ? leading_steps(length, steps)
+                                                    : linspace_steps(length, steps));
 }
 
 }  // namespace tweedie

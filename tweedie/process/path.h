@@ -52,8 +52,10 @@ Path log_snr_path(const Schedule& schedule, int64_t steps);
 Path karras_path(const Schedule& schedule, int64_t steps, double rho = 7);
 
 /// The path called `name` for a sampler of `steps` steps, always ending in `clean`: "auto"
-/// (sampling_path), on a chain "trailing", "leading" or "linspace", and on every schedule "karras",
-/// "log-snr" or "time".  Throws Error on another name and where the schedule has none of that kind.
+/// (sampling_path), on a chain "trailing", "leading" or "linspace", or with "+1" one level more of
+/// which the cleanest is left out (diffusers' grids of DPM-Solver, UniPC and DEIS), on a continuous
+/// schedule "linspace" (diffusers' of flow matching) or "time", and on every schedule "karras" or
+/// "log-snr".  Throws Error on another name and where the schedule has none of that kind.
 Path named_path(const std::string& name, const Schedule& schedule, int64_t steps);
 /// What named_path knows, for messages.
 std::vector<std::string> path_names();

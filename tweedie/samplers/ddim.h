@@ -8,11 +8,13 @@ namespace tweedie {
 
 struct DdimOptions {
   double eta = 0;
-  bool clip = true;
+  bool clip = true, clip_noise = true;
   template <class Visit>
   void fields(Visit&& visit) {
     visit("eta", eta, "0: no noise; 1: the noise of ddpm's small variance");
     visit("clip", clip, "clamp the predicted x0 to [-1, 1]");
+    visit("clip_noise", clip_noise,
+          "take the noise that the clamped x0 leaves; false: the network's own, as diffusers does");
   }
 };
 

@@ -46,7 +46,8 @@ class Machine {
       start_ = at_;
       const auto code = static_cast<unsigned char>(take(1)[0]);
       if (!constant(code) && !collection(code) && !memory(code) && !object(code))
-        fail("operation " + std::to_string(code) + " is not one that files of tensors need");
+        fail("operation " + std::to_string(code) +
+             " is not one that files of tensors need; in Python, save model.state_dict() alone");
     }
     Pickle out;
     out.value = pop();

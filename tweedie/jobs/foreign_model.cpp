@@ -174,7 +174,8 @@ ForeignModel open_foreign_model(const std::string& path, const Json& settings) {
     check(
         is_file(scheduler) || !pipeline.contains("scheduler"), scheduler.string(),
         ": there is no such file, but model_index.json has a scheduler: what the network predicts "
-        "and of which process is not known without it");
+        "and of which process is not known without it; put it there, or name the network's own "
+        "folder");
     if (is_file(scheduler)) out.scheduler = read_json_object(scheduler);
     folder /= network_of(pipeline, index);
   }

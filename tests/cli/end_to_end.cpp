@@ -224,6 +224,24 @@ TEST_CASE(
         doctest::Approx(sum / 2 / std::log(2)).epsilon(1e-4));
 }
 
+TEST_CASE("an array of five dimensions is looked at, trained on, sampled and evaluated as it is") {
+  const TemporaryFolder folder;
+  tweedie::write_npy(folder / "a.npy", at::randn({60, 2, 2, 3, 4}));
+  const std::string spec = "array:" + (folder / "a.npy"), run = folder / "run";
+  const Json said = json_of(
+      run_program({"data", spec, "--describe", "--grid", folder / "grid.png", "--json", "-"}));
+  CHECK(said["shape"] == Json({2, 2, 3, 4}));
+  CHECK(tweedie::image_size(folder / "grid.png")[0] == 1);
+  const Outcome trained = run_program({"train", "--data", spec, "--out", run, "--steps", "3"});
+  CHECK(trained.status == 0);
+  CHECK(trained.err.find("recipe toy-2d without classes") != std::string::npos);
+  for (const char* name : {"x.npy", "x.png"})
+    CHECK(run_program({"sample", run, "--out", folder / name, "-n", "3", "--steps", "2"}).status ==
+          0);
+  CHECK(tweedie::read_npy(folder / "x.npy").sizes() == at::IntArrayRef({3, 2, 2, 3, 4}));
+  CHECK(json_of(run_program({"evaluate", run, "--limit", "2", "--json", "-"}))["dims"] == 48);
+}
+
 TEST_CASE("a run, its checkpoint and its configuration are described") {
   const Json run = json_of(run_program({"describe", toy_run(), "--json", "-"}));
   CHECK(run["kind"] == "run");

@@ -38,7 +38,10 @@ TEST_CASE("arrays of every layout become vectors, images or series") {
                                    {{20, 6, 7, 3}, at::kByte, Json::object(), {3, 6, 7}, 256},
                                    {{20, 9}, at::kFloat, {{"layout", "series"}}, {1, 1, 9}, 0},
                                    {{20, 2, 9}, at::kDouble, Json::object(), {2, 1, 9}, 0},
-                                   {{20, 4, 4, 4}, at::kFloat, Json::object(), {4, 4, 4}, 0}};
+                                   {{20, 4, 4, 4}, at::kFloat, Json::object(), {4, 4, 4}, 0},
+                                   {{20}, at::kDouble, Json::object(), {1}, 0},
+                                   {{20, 2, 3, 4, 5}, at::kFloat, Json::object(), {2, 3, 4, 5}, 0},
+                                   {{20, 6, 7}, at::kByte, {{"layout", "vector"}}, {6, 7}, 256}};
   for (const Case& c : cases) {
     const at::Tensor values = at::arange(c10::multiply_integers(c.sizes)).remainder(200).to(c.type);
     write_npy(folder / "a.npy", values.view(c.sizes));
@@ -74,8 +77,10 @@ TEST_CASE("values, channels at the end and labels are those of the file") {
 
 TEST_CASE("arrays that cannot be data say why") {
   const Scratch folder;
-  write_npy(folder / "flat.npy", at::arange(4, at::kFloat));
-  CHECK(says(fault(array_of(folder / "flat.npy")), "[4]; expected examples"));
+  write_npy(folder / "number.npy", at::scalar_tensor(4));
+  CHECK(says(fault(array_of(folder / "number.npy")), "[]; expected examples"));
+  write_npy(folder / "none.npy", at::zeros({3, 0}));
+  CHECK(says(fault(array_of(folder / "none.npy")), "[3,0]; expected examples"));
   write_npy(folder / "a.npy", at::zeros({4, 3}));
   CHECK(says(fault(array_of(folder / "a.npy", {{"layout", "image"}})), "layout=image is for"));
   CHECK(says(fault(array_of(folder / "a.npy", {{"layout", "cube"}})), "got 'cube'"));

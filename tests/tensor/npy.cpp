@@ -76,9 +76,12 @@ TEST_CASE("files that are no usable array are refused, each with its reason") {
   };
   refuse(npy_bytes(dictionary("'<f4'", "False", "(3,)"), 11), "truncated or damaged");
   refuse(npy_bytes(dictionary("'<f4'", "False", "(3,)"), 13), "truncated or damaged");
-  refuse(npy_bytes(dictionary("'>f4'", "False", "(3,)"), 12), "dtype '>f4'");
+  refuse(npy_bytes(dictionary("'f4'", "False", "(3,)"), 12), "dtype 'f4'");
+  refuse(npy_bytes(dictionary("'<c8'", "False", "(3,)"), 24), "dtype '<c8'");
+  refuse(npy_bytes(dictionary("'<u8'", "False", "(1,)"), 0) + std::string(8, '\xff'),
+         "has the value 18446744073709551615");
   refuse(npy_bytes(dictionary("'|O'", "False", "(3,)"), 12), "dtype '|O'");
-  refuse(npy_bytes(dictionary("[('a', '<f4')]", "False", "(3,)"), 12), "damaged .npy header");
+  refuse(npy_bytes(dictionary("[('a', '<f4')]", "False", "(3,)"), 12), "is of records");
   refuse(npy_bytes(dictionary("'<f4'", "Maybe", "(3,)"), 12), "neither True nor False");
   refuse(npy_bytes(dictionary("'<f4'", "False", "(-3,)"), 12), "not a whole number");
   refuse(npy_bytes(dictionary("'<f4'", "False", "(3"), 12), "damaged .npy header");
@@ -104,6 +107,25 @@ TEST_CASE("random damage to an array gives a value or an error") {
   const Scratch folder;
   write_npy(folder / "a", at::arange(20, at::kDouble));
   CHECK(damage(get(folder / "a"), folder / "a", 500, [&] { read_npy(folder / "a"); }) > 160);
+}
+
+TEST_CASE("either byte order and numbers without a sign are read") {
+  const Scratch folder;
+  const auto read = [&](const std::string& descr, const std::string& bytes) {
+    put(folder / "a",
+        npy_bytes("{'descr': '" + descr + "', 'fortran_order': False, 'shape': (2,)}", 0) + bytes);
+    return read_npy(folder / "a");
+  };
+  // numpy.array([1, -2], dtype=descr).tobytes()
+  CHECK(at::equal(read(">f4", std::string("\x3f\x80\0\0\xc0\0\0\0", 8)),
+                  at::tensor({1, -2}, at::kFloat)));
+  CHECK(at::equal(read(">i2", std::string("\0\1\xff\xfe", 4)), at::tensor({1, -2}, at::kShort)));
+  // numpy.array([1, 4294967294], dtype=descr).tobytes()
+  CHECK(at::equal(read("<u4", std::string("\1\0\0\0\xfe\xff\xff\xff", 8)),
+                  at::tensor({1L, 4294967294L}, at::kLong)));
+  CHECK(at::equal(read(">u8", std::string("\0\0\0\0\0\0\0\1\0\0\0\0\xff\xff\xff\xfe", 16)),
+                  at::tensor({1L, 4294967294L}, at::kLong)));
+  CHECK(at::equal(read(">u1", "\1\2"), at::tensor({1, 2}, at::kByte)));
 }
 
 TEST_CASE("an array in Fortran's order comes in C's, numbers of 16 bits without a sign as 32") {

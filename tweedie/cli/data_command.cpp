@@ -17,7 +17,10 @@ struct DataOptions {
   int64_t count = 0;
 };
 
-int run_data(const DataOptions& options, const Registry& registry) {
+constexpr const char* kDefaultGrid = "tweedie-examples.png";
+
+int run_data(DataOptions& options, const Registry& registry) {
+  if (options.describe && options.grid.empty()) options.grid = kDefaultGrid;
   for (const auto& [name, ending] : {std::pair{options.grid, ".png"}, {options.out, ".npz"}}) {
     if (name.empty()) continue;
     check(name.ends_with(ending), name, ": the name must end in ", ending);
@@ -30,11 +33,8 @@ int run_data(const DataOptions& options, const Registry& registry) {
     say_result(options.json, describe_in_words(said));
   }
   if (!options.grid.empty()) {
-    check(data.shape.size() == 3 && data.shape[0] <= 4, options.spec,
-          ": a grid is drawn of images, not of examples of shape ", Json(data.shape).dump());
-    write_png(options.grid, tile_images(first_examples(data, 64), 8));
-    say_result(options.json, options.grid + ": the first " +
-                                 std::to_string(std::min<int64_t>(64, data.size)) + " examples");
+    write_png(options.grid, examples_picture(data));
+    say_result(options.json, options.grid + ": examples as a picture");
   }
   if (!options.out.empty()) {
     write_arrays(data, options.count, options.out);
@@ -51,12 +51,16 @@ void add_data(CLI::App& app, Cli& cli) {
   const auto options = std::make_shared<DataOptions>();
   command->add_option("SPEC", options->spec, "tweedie list datasets")->required();
   command->add_flag("--describe", options->describe,
-                    "shape, levels, range, classes (what is done without other options)");
+                    "shape, levels, range, classes, and a picture of examples; without options: in "
+                    "words alone");
   command->add_option("--split", options->split, "train or test");
   command
       ->add_option("-n,--count", options->count, "of examples looked at or written; default: all")
       ->check(positive());
-  command->add_option("--grid", options->grid, ".png of the first 64 images");
+  command->add_option(
+      "--grid", options->grid,
+      ".png of examples spread over the data; with --describe tweedie-examples.png if not "
+      "given");
   command->add_option("--out", options->out, ".npz with arrays x and labels");
   command->add_option("--json", options->json, "file for the description, - for standard output");
   command->callback(

@@ -23,8 +23,22 @@ struct TrainOptions {
   bool steps_given = false, seed_given = false, resume = false;
 };
 
+/// What a run begins with where nothing is said: networks for images and series are others than
+/// for anything else, and classes are there or not.
+Json default_config(const std::string& spec, const Registry& registry, Progress& progress) {
+  const Dataset data = open_dataset(registry, spec, "train");
+  const std::string recipe = data.shape.size() == 3 ? "fashion-mnist" : "toy-2d";
+  Json config = read_recipe(recipe);
+  const bool conditional = !data.classes.empty();
+  config["data"]["conditional"] = conditional;
+  if (!conditional) config["sample"]["guidance"] = 1;
+  progress.say("no --recipe given: using the recipe " + recipe +
+               (conditional ? " with classes" : " without classes"));
+  return config;
+}
+
 /// A run that continues keeps its configuration; a new one begins with its recipe.
-Json base_config(const TrainOptions& options, Progress& progress) {
+Json base_config(const TrainOptions& options, const Registry& registry, Progress& progress) {
   std::error_code ignored;
   if (options.resume &&
       std::filesystem::exists(std::filesystem::path(options.out) / "config.json", ignored)) {
@@ -32,22 +46,13 @@ Json base_config(const TrainOptions& options, Progress& progress) {
       progress.say("the run keeps the configuration it began with; --recipe is not read again");
     return read_config(options.out);
   }
-  std::string recipe = options.recipe;
-  const bool may_lack_classes =
-      recipe.empty() && (options.data.starts_with("images:") || options.data.starts_with("idx:"));
-  if (recipe.empty()) {
-    recipe = options.data.starts_with("toy:") ? "toy-2d" : "fashion-mnist";
-    progress.say("no --recipe given: using the recipe " + recipe +
-                 (may_lack_classes ? " without classes" : ""));
-  }
-  Json config = read_recipe(recipe);
-  if (may_lack_classes) config["data"]["conditional"] = false, config["sample"]["guidance"] = 1;
+  const Json config = options.recipe.empty() ? Json() : read_recipe(options.recipe);
   const bool names_data =
       config.contains("data") && config["data"].is_object() && config["data"].contains("spec");
-  check(!options.data.empty() || (!options.recipe.empty() && names_data),
+  check(!options.data.empty() || names_data,
         "--data: name the data to train on, as in --data fashion-mnist (see `tweedie list "
         "datasets`)");
-  return config;
+  return options.recipe.empty() ? default_config(options.data, registry, progress) : config;
 }
 
 std::string progress_line(const TrainProgress& p) {
@@ -64,7 +69,7 @@ int run_train(const TrainOptions& options, const Registry& registry) {
   Progress progress;
   TrainRequest request;
   if (!options.budget.empty()) request.budget_seconds = parse_duration(options.budget, "--budget");
-  Json config = base_config(options, progress);
+  Json config = base_config(options, registry, progress);
   if (!options.data.empty()) set_option(config, "data.spec=" + Json(options.data).dump());
   for (const std::string& setting : options.settings) set_option(config, setting);
   if (options.steps_given) set_option(config, "train.steps=" + std::to_string(options.steps));

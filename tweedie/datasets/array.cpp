@@ -1,4 +1,4 @@
-// Arrays of NumPy: images, vectors, series.
+// Arrays of NumPy: images, series, vectors, anything else.
 #include <filesystem>
 
 #include "tweedie/base/fields.h"
@@ -24,8 +24,8 @@ struct ArrayOptions {
     visit("test_labels", test_labels, "their classes");
     visit(
         "layout", layout,
-        "vector [N, D]; image [N, H, W], [N, C, H, W] or [N, H, W, C]; series [N, L] or [N, C, L]; "
-        "auto: by the number of dimensions");
+        "vector [N, ...], of any shape, for the network mlp; image [N, H, W], [N, C, H, W] or [N, "
+        "H, W, C]; series [N, L] or [N, C, L]; auto: by the number of dimensions");
     visit("flip", flip, "whether a mirrored image is as probable as the image");
     visit("holdout", holdout, "fraction kept for the test split where there is no test array");
   }
@@ -69,21 +69,19 @@ class Source {
   std::map<std::string, Tensor> archive_;
 };
 
-/// [N, C, H, W], [N, D] or, of a series, [N, C, 1, L].
+/// [N, C, H, W], of a series [N, C, 1, L], or as it is.
 Tensor arranged(const Tensor& values, std::string layout, const std::string& name) {
   const int64_t dimensions = values.dim();
   if (layout == "auto")
-    layout = dimensions == 2                                        ? "vector"
-             : dimensions == 4 || values.scalar_type() == at::kByte ? "image"
-                                                                    : "series";
+    layout = dimensions == 4                     ? "image"
+             : dimensions != 3                   ? "vector"
+             : values.scalar_type() == at::kByte ? "image"
+                                                 : "series";
   const auto wrong = [&](const char* expected) {
     check(false, name, ": has shape ", Json(values.sizes().vec()).dump(), "; layout=", layout,
           " is for ", expected);
   };
-  if (layout == "vector") {
-    if (dimensions != 2) wrong("[N, D]");
-    return values;
-  }
+  if (layout == "vector") return dimensions == 1 ? values.unsqueeze(1) : values;
   if (layout == "series") {
     if (dimensions != 2 && dimensions != 3) wrong("[N, L] or [N, C, L]");
     return (dimensions == 2 ? values.unsqueeze(1) : values).unsqueeze(2);
@@ -98,7 +96,7 @@ Tensor arranged(const Tensor& values, std::string layout, const std::string& nam
 
 TensorExamples examples_of(const Tensor& values, const Tensor& labels, const ArrayOptions& options,
                            const std::string& name) {
-  check(values.dim() >= 2 && values.size(0) > 0 && values.numel() > 0, name, ": has shape ",
+  check(values.dim() >= 1 && values.numel() > 0, name, ": has shape ",
         Json(values.sizes().vec()).dump(), "; expected examples along the first dimension");
   TensorExamples out;
   out.values = arranged(values, options.layout, name);

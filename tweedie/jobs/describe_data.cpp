@@ -5,6 +5,8 @@
 #include <numeric>
 
 #include "tweedie/base/error.h"
+#include "tweedie/base/spread.h"
+#include "tweedie/jobs/picture.h"
 #include "tweedie/tensor/image.h"
 #include "tweedie/tensor/npy.h"
 
@@ -26,11 +28,9 @@ void for_batches(const Dataset& data, int64_t count,
 
 }  // namespace
 
-Tensor first_examples(const Dataset& data, int64_t count) {
-  std::vector<Tensor> parts;
-  for_batches(data, std::min(count, data.size),
-              [&](const Batch& batch) { parts.push_back(batch.x); });
-  return at::cat(parts);
+Tensor examples_picture(const Dataset& data) {
+  const DataShape shape{data.shape, data.levels, data.classes, data.columns};
+  return samples_picture(data.get(spread_places(picture_count(shape), data.size)).x, shape);
 }
 
 Json describe_data(const Dataset& data, int64_t limit) {

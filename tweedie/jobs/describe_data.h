@@ -11,8 +11,8 @@ namespace tweedie {
 /// there are of each class, and what a table's columns are.
 Json describe_data(const Dataset& data, int64_t limit);
 
-/// The first examples of a dataset, [count, ...].
-Tensor first_examples(const Dataset& data, int64_t count);
+/// Examples spread over the dataset, as samples_picture draws them.
+Tensor examples_picture(const Dataset& data);
 
 /// Examples and labels as arrays "x" and "labels" of an .npz (with `limit` 0: all of them).
 void write_arrays(const Dataset& data, int64_t limit, const std::string& path);

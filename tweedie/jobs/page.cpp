@@ -8,9 +8,8 @@
 
 #include "tweedie/base/files.h"
 #include "tweedie/base/format.h"
-#include "tweedie/base/spread.h"
+#include "tweedie/jobs/describe_data.h"
 #include "tweedie/jobs/film.h"
-#include "tweedie/jobs/picture.h"
 #include "tweedie/jobs/plot.h"
 #include "tweedie/jobs/run_folder.h"
 
@@ -166,10 +165,8 @@ std::string training_part(const std::vector<Json>& lines) {
 std::string real_images(const Registry& registry, const PageRequest& request,
                         const std::string& spec) {
   const Dataset data = open_dataset(registry, spec, "test");
-  const int64_t count = std::min<int64_t>(data.shape.size() == 1 ? 2000 : 64, data.size);
   const std::string path = (fs::path(request.out).parent_path() / "real.png").string();
-  write_png(path, samples_picture(data.get(spread_places(count, data.size)).x,
-                                  {data.shape, data.levels, data.classes, data.columns}));
+  write_png(path, examples_picture(data));
   return path;
 }
 

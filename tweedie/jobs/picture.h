@@ -5,12 +5,13 @@
 
 namespace tweedie {
 
-/// Whether samples_picture takes examples of this shape.
-bool fits_picture(const std::vector<int64_t>& shape);
+/// How many examples make a good picture.
+int64_t picture_count(const DataShape& data);
 
-/// uint8 [C, H, W], int32 of data with 16 bits: images tiled in a near-square grid (`columns` if
-/// given), small ones enlarged; 2-D points as a scatter plot. Throws Error for data that is
-/// neither: write an array instead.
+/// uint8 [C, H, W], int32 of images with 16 bits, of examples [B, ...]: images tiled in a
+/// near-square grid (`columns` if given), small ones enlarged; 2-D points as a scatter plot; series
+/// and long vectors as curves of the first; tables and short vectors by how often each value comes;
+/// of anything else the first planes [H, W] of each example in a row.
 Tensor samples_picture(const Tensor& x, const DataShape& data, int64_t columns = 0);
 
 }  // namespace tweedie

@@ -79,9 +79,6 @@ class Training {
           "data says no more; set model.class_embedding=table, or data.conditional=true where the "
           "data has classes");
     find_entry(registry.samplers, config_.sample.sampler, "sampler");
-    if (config_.watch.samples_every > 0 && !fits_picture(data_.shape))
-      say(data_.name + ": examples of shape " + Json(data_.shape).dump() +
-          " cannot be drawn: no grids of samples on the way");
     model_.network->to(device_);
     loss_.emplace(model_, registry, precision_, device_);
     optimiser_.emplace(*model_.network, config_.train);
@@ -226,8 +223,7 @@ class Training {
   void watch() {
     const WatchConfig& watch = config_.watch;
     const bool bound = watch.held_out_every > 0 && step_ % watch.held_out_every == 0;
-    const bool samples =
-        watch.samples_every > 0 && step_ % watch.samples_every == 0 && fits_picture(data_.shape);
+    const bool samples = watch.samples_every > 0 && step_ % watch.samples_every == 0;
     if (!bound && !samples) return;
     if (model_.gamma) model_.schedule = frozen_schedule(model_.gamma->table());
     model_.network->eval();

@@ -12,6 +12,7 @@ namespace tweedie {
 namespace {
 
 constexpr int64_t kMaxWidth = 1 << 16;  // a layer between more has over 17 GB of weights
+constexpr int64_t kMaxDims = 1 << 24;
 
 struct MlpOptions {
   int64_t width = 128;
@@ -31,7 +32,7 @@ struct MlpOptions {
     visit("kernels", kernels,
           "fast: our own where they are faster; reference: LibTorch's alone; dense: our own in "
           "bf16, fast or not");
-    visit("sample_shape", sample_shape, "[D], known from the data");
+    visit("sample_shape", sample_shape, "of any length, known from the data");
     visit("classes", classes, "number of classes, known from the data; 0: unconditional");
     visit("learned_variance", learned_variance, "twice the outputs, known from model.variance");
   }
@@ -53,10 +54,12 @@ TORCH_MODULE(Residual);
 class Mlp : public Network {
  public:
   explicit Mlp(const MlpOptions& o) : options_(o) {
-    check(o.sample_shape.size() == 1, "mlp: is for vectors [D]; this data has shape ",
-          Json(o.sample_shape).dump(), "; use model.network=unet");
-    check(o.sample_shape[0] >= 1, "mlp: a vector has at least 1 dimension, got ",
-          o.sample_shape[0]);
+    int64_t dims = 1;
+    for (const int64_t size : o.sample_shape)
+      check(size >= 1 && !__builtin_mul_overflow(dims, size, &dims) && dims <= kMaxDims,
+            "mlp: data of shape ", Json(o.sample_shape).dump(), "; expected 1 to ", kMaxDims,
+            " numbers");
+    check(!o.sample_shape.empty(), "mlp: needs the shape of the data");
     check(o.width >= 1 && o.width <= kMaxWidth, "model.width: expected 1 to ", kMaxWidth, ", got ",
           o.width);
     check_fourier_powers(o.fourier_features);
@@ -65,7 +68,6 @@ class Mlp : public Network {
           "model.time_channels: expected 2 to ", kMaxWidth, ", got ", o.time_channels);
     check(o.kernels == "fast" || o.kernels == "reference" || o.kernels == "dense",
           "model.kernels: expected fast, reference or dense, got '", o.kernels, "'");
-    const int64_t dims = o.sample_shape[0];
     input_ = register_module(
         "input",
         unset_linear(dims * (1 + 2 * static_cast<int64_t>(o.fourier_features.size())), o.width));
@@ -90,6 +92,14 @@ class Mlp : public Network {
   }
 
   Tensor forward(const Tensor& x, const Tensor& c_noise, const Condition& condition) override {
+    if (x.dim() == 2) return of_vectors(x, c_noise, condition);
+    std::vector<int64_t> sizes = x.sizes().vec();
+    if (options_.learned_variance) sizes[1] *= 2;  // as by every network, along dimension 1
+    return of_vectors(x.flatten(1), c_noise, condition).reshape(sizes);
+  }
+
+ private:
+  Tensor of_vectors(const Tensor& x, const Tensor& c_noise, const Condition& condition) {
     if (options_.kernels != "reference" && (options_.kernels == "dense" || dense_is_fast()) &&
         dense_.takes(x, c_noise)) {
       std::vector<Tensor> inputs = {tweedie::fourier_features(x, options_.fourier_features)};
@@ -107,7 +117,6 @@ class Mlp : public Network {
     return output_(at::silu(h));
   }
 
- private:
   /// The same network as forward's composition, for the kernels.
   void list_dense_layers() {
     const int64_t columns = input_->weight.size(1);

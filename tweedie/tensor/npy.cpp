@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <numeric>
 #include <optional>
 #include <vector>
@@ -19,13 +20,15 @@ constexpr size_t kMagicBytes = 6;
 constexpr size_t kMaxHeader = 1 << 20;
 
 struct Type {
-  const char* descr;
+  const char* name;  // kind and bytes, as NumPy writes them after the byte order
   at::ScalarType type;
+  bool wider = false;  // LibTorch has none such: what is read becomes this
 };
-constexpr Type kTypes[] = {{"<f4", at::kFloat}, {"<f8", at::kDouble}, {"<f2", at::kHalf},
-                           {"<i8", at::kLong},  {"<i4", at::kInt},    {"<i2", at::kShort},
-                           {"|i1", at::kChar},  {"|u1", at::kByte},   {"|b1", at::kBool}};
-constexpr const char* kKnownTypes = "float16 to 64, int8 to 64, uint8 and bool";
+constexpr Type kTypes[] = {
+    {"f4", at::kFloat}, {"f8", at::kDouble},    {"f2", at::kHalf},       {"i8", at::kLong},
+    {"i4", at::kInt},   {"i2", at::kShort},     {"i1", at::kChar},       {"u1", at::kByte},
+    {"b1", at::kBool},  {"u2", at::kInt, true}, {"u4", at::kLong, true}, {"u8", at::kLong, true}};
+constexpr const char* kKnownTypes = "float16 to 64, int8 to 64, uint8 to 64 and bool";
 
 std::string shape_text(at::IntArrayRef shape) {
   std::string out = "(";
@@ -53,6 +56,9 @@ class HeaderParser {
       expect(':');
       if (key == "descr") {
         once(header.descr.has_value(), key);
+        check(!take('['), path_,
+              ": is of records (a structured dtype); save its fields as one array: "
+              "numpy.lib.recfunctions.structured_to_unstructured");
         header.descr = quoted();
       } else if (key == "fortran_order") {
         once(header.fortran_order.has_value(), key);
@@ -97,7 +103,6 @@ class HeaderParser {
   std::string quoted() {
     expect('\'');
     const size_t end = text_.find('\'', at_);
-    // A structured dtype is a list and an object array may say '|O': neither ends up here as known.
     if (end == std::string::npos || end - at_ > 40) fail("a name that does not end");
     const std::string out = text_.substr(at_, end - at_);
     at_ = end + 1;
@@ -160,25 +165,55 @@ std::string read_header(std::string_view file, std::string_view* data, const std
   return std::string(file.substr(begin, length));
 }
 
-/// Numbers of 16 bits without a sign, which LibTorch does not have.
-at::Tensor wider(std::string_view bytes, at::IntArrayRef sizes) {
-  const at::Tensor out = at::empty(sizes, at::kInt);
-  auto* const to = out.data_ptr<int32_t>();
+/// Numbers without a sign as wider ones with one.
+template <class From, class To>
+at::Tensor wider(std::string_view bytes, at::IntArrayRef sizes, const std::string& where) {
+  const at::Tensor out = at::empty(sizes, c10::CppTypeToScalarType<To>::value);
+  auto* const to = out.data_ptr<To>();
   for (int64_t i = 0; i < out.numel(); ++i) {
-    uint16_t value;
-    std::memcpy(&value, bytes.data() + 2 * i, 2);
-    to[i] = value;
+    From value;
+    std::memcpy(&value, bytes.data() + sizeof value * static_cast<size_t>(i), sizeof value);
+    check(value <= static_cast<uint64_t>(std::numeric_limits<To>::max()), where, ": has the value ",
+          value, "; whole numbers are read up to ", std::numeric_limits<To>::max());
+    to[i] = static_cast<To>(value);
   }
   return out;
 }
 
+/// Numbers of `size` bytes each, their bytes in the other order.
+std::string bytes_swapped(std::string_view bytes, size_t size) {
+  std::string out(bytes);
+  for (auto at = out.begin(); at != out.end(); at += static_cast<ptrdiff_t>(size))
+    std::reverse(at, at + static_cast<ptrdiff_t>(size));
+  return out;
+}
+
+/// `data` are little-endian numbers, as many as the sizes need.
+at::Tensor numbers_of(const OwnedBytes& file, std::string_view data, at::IntArrayRef sizes,
+                      const Type& type, const std::string& where) {
+  if (!type.wider) return tensor_of(file, data, sizes, type.type);
+  if (type.name[1] == '2') return wider<uint16_t, int32_t>(data, sizes, where);
+  if (type.name[1] == '4') return wider<uint32_t, int64_t>(data, sizes, where);
+  return wider<uint64_t, int64_t>(data, sizes, where);
+}
+
+/// The type of a `descr` such as "<f4".
+const Type& type_of(const std::string& descr, const std::string& where) {
+  if (!descr.empty() && std::string_view("<>|=").find(descr[0]) != std::string_view::npos)
+    for (const Type& type : kTypes)
+      if (descr.compare(1, std::string::npos, type.name) == 0) return type;
+  throw Error(where + ": has dtype '" + descr + "'; " + kKnownTypes +
+              " are read; convert it with .astype()");
+}
+
 std::string npy_header(const at::Tensor& tensor, const std::string& where) {
-  const char* descr = nullptr;
-  for (const Type& type : kTypes)
-    if (tensor.scalar_type() == type.type) descr = type.descr;
-  check(descr, where, ": .npy files are written of ", kKnownTypes, ", not ",
+  const auto* const type = std::find_if(std::begin(kTypes), std::end(kTypes), [&](const Type& t) {
+    return tensor.scalar_type() == t.type && !t.wider;
+  });
+  check(type != std::end(kTypes), where, ": .npy files are written of ", kKnownTypes, ", not ",
         c10::toString(tensor.scalar_type()));
-  std::string header = std::string("{'descr': '") + descr +
+  std::string header = std::string("{'descr': '") + (type->name[1] == '1' ? '|' : '<') +
+                       type->name +
                        "', 'fortran_order': False, 'shape': " + shape_text(tensor.sizes()) + ", }";
   const size_t before = kMagicBytes + 2 + 2;
   header.resize((before + header.size() + 1 + 63) / 64 * 64 - before - 1, ' ');
@@ -214,17 +249,9 @@ at::Tensor parse_npy(const OwnedBytes& file, const std::string& where) {
   std::string_view data;
   const std::string text = read_header(file.bytes, &data, where);
   const Header header = HeaderParser(text, where).parse();
-  const bool unsigned16 = *header.descr == "<u2";
-  at::ScalarType type = at::kShort;
-  bool known = unsigned16;
-  for (const Type& entry : kTypes)
-    if (*header.descr == entry.descr) {
-      type = entry.type;
-      known = true;
-    }
-  check(known, where, ": has dtype '", *header.descr, "'; little-endian ", kKnownTypes,
-        " are read; convert it with .astype()");
-  int64_t bytes = static_cast<int64_t>(c10::elementSize(type)), extent = bytes;
+  const Type& type = type_of(*header.descr, where);
+  const auto size = static_cast<size_t>(type.name[1] - '0');
+  int64_t bytes = static_cast<int64_t>(size), extent = bytes;
   for (const int64_t dimension : *header.shape) {
     check(!__builtin_mul_overflow(extent, std::max<int64_t>(dimension, 1), &extent), where,
           ": its shape ", shape_text(*header.shape), " has more elements than can be addressed");
@@ -235,10 +262,13 @@ at::Tensor parse_npy(const OwnedBytes& file, const std::string& where) {
         "; it is truncated or damaged");
   std::vector<int64_t> sizes = *header.shape;
   if (*header.fortran_order) std::reverse(sizes.begin(), sizes.end());
-  if (type == at::kBool)
+  if (type.type == at::kBool)
     check(std::all_of(data.begin(), data.end(), [](char b) { return b == 0 || b == 1; }), where,
           ": is of truth values, but has bytes other than 0 and 1");
-  const at::Tensor out = unsigned16 ? wider(data, sizes) : tensor_of(file, data, sizes, type);
+  const bool swapped = (*header.descr)[0] == '>' && size > 1;
+  const std::string little = swapped ? bytes_swapped(data, size) : "";
+  const at::Tensor out = swapped ? numbers_of({little, nullptr}, little, sizes, type, where)
+                                 : numbers_of(file, data, sizes, type, where);
   if (!*header.fortran_order) return out;
   std::vector<int64_t> reversed(sizes.size());
   std::iota(reversed.rbegin(), reversed.rend(), 0);

@@ -253,6 +253,9 @@ TEST_CASE("what a class or a batch cannot be is refused by number") {
        "--steps", "2", "--set", "data.conditional=true", "--set", "model.channels=8", "--set",
        "model.multipliers=[1,1]", "--set", "train.batch=2", "--out", given / "run"});
   REQUIRE_MESSAGE(trained.status == 0, trained.err);
+  std::string header = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 1, 4, 4), }";
+  header.resize(118, ' ');
+  put("noise.npy", std::string("\x93NUMPY\1\0\x76\0", 10) + header + std::string(128, '\0'));
   const auto sample = [&](std::vector<std::string> more) {
     std::vector<std::string> arguments = {"sample", given / "run", "--out", "OUT/a.png"};
     arguments.insert(arguments.end(), more.begin(), more.end());
@@ -279,6 +282,8 @@ TEST_CASE("what a class or a batch cannot be is refused by number") {
            {"a class after the last", sample({"--class", "3"}), "class 3 is out of range"},
            {"a class far away", sample({"--class", "4611686018427387904"}), "out of range"},
            {"no samples", sample({"-n", "0"}), "1 or more"},
+           {"another number than there is noise of",
+            sample({"-n", "3", "--noise", given / "noise.npy"}), "has 2 rows"},
            {"no steps", sample({"--steps", "0"}), "--steps"},
            {"negative steps", sample({"--steps", "-5"}), "--steps"},
            {"no batch", sample({"--batch", "0"}), "batch"}})

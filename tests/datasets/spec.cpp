@@ -14,6 +14,10 @@ TEST_CASE("a name, a path and options are taken apart") {
   const DataSpec plain = parse_data_spec("toy?path=rings&labels=a=b");
   CHECK(plain.name == "toy");
   CHECK(plain.options == Json{{"path", "rings"}, {"labels", "a=b"}});
+  // Lists of texts, with quotes and where the shell took them.
+  for (const char* list : {R"(["a","b c",3])", "[a,b c,3]"})
+    CHECK(parse_data_spec(std::string("table:t.csv?columns=") + list).options["columns"] ==
+          Json({"a", "b c", 3}));
   // A path is a text even where it looks like a number.
   CHECK(parse_data_spec("images:7").options["path"] == "7");
 }

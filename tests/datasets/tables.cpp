@@ -93,4 +93,6 @@ TEST_CASE("faults of a table are named with their line or column") {
   CHECK(fault("a,b\n1,2\nNA,2\n3,4\n", {{"categorical", {"a"}}}) == "");
   CHECK(says(fault("age,b\n1,2\n3,4\n", {{"label", "agee"}}), "did you mean 'age'"));
   CHECK(says(fault("a,b\n1,2\n3,4\n", {{"separator", ";;"}}), "one character or tab"));
+  CHECK(says(fault("a;b\n1;2\n3;4\n"), "?separator=;"));
+  CHECK(says(fault("a\tb\n1\t2\n3\t4\n"), "?separator=tab"));
 }

@@ -94,7 +94,10 @@ TEST_CASE("damaged tar files and mixed contents are refused") {
   CHECK(says(
       fault(entry("a.png", picture(1)) + entry("a.cls", "1") + entry("b.png", picture(2)) + kEnd),
       "1 of 2 images have a class"));
-  CHECK(says(fault(entry("a.cls", "many") + kEnd), "a class that is no number"));
+  CHECK(says(fault(entry("a.cls", "many") + kEnd),
+             "a.cls: a class is a number from 0 to 65535, got 'many'"));
+  CHECK(says(fault("\x1f\x8b" + kEnd), "is compressed"));
+  CHECK(says(fault(entry("a.v2.png", "x") + kEnd), "after the first dot"));
   CHECK(says(fault(entry("a.png", "text") + entry("b.png", "text") + kEnd),
              "neither a PNG nor a JPEG"));
   CHECK(says(refusal([&] { make_tar({{"path", folder / "a-{0..x}.tar"}}); }), "expected shards"));

@@ -20,6 +20,7 @@ constexpr int64_t kStripFrames = 9, kAnimationFrames = 40;
 struct SampleOptions {
   std::string model, out, json, noise, condition, weights = "ema", device = "auto";
   std::vector<std::string> settings, trajectories;
+  bool count_given = false;
   SampleRequest request;
 };
 
@@ -84,11 +85,16 @@ SampleResult with_moments(const SampleResult& result, int64_t wanted) {
   return out;
 }
 
-/// An array [N, ...] of something for each sample, whose number it sets.
-Tensor read_rows(const std::string& path, int64_t& count) {
+/// An array [N, ...] of something for each sample: it says how many there are.
+Tensor read_rows(const std::string& path, SampleOptions& options) {
   const Tensor rows = read_npy(path);
   check(rows.dim() >= 1, path, ": expected [N, ...], got one number");
-  count = rows.size(0);
+  const int64_t count = rows.size(0);
+  check(!options.count_given || options.request.count == count, path, ": has ", count,
+        " rows, one for each sample, but ", options.request.count,
+        " samples are asked for; leave --count out");
+  options.request.count = count;
+  options.count_given = true;
   return rows;
 }
 
@@ -96,10 +102,9 @@ int run_sample(SampleOptions& options, const Registry& registry) {
   check_names(options);
   for (const std::string& setting : options.settings)
     set_option(options.request.sampler_options, setting);
-  if (!options.condition.empty())
-    options.request.condition = read_rows(options.condition, options.request.count);
+  if (!options.condition.empty()) options.request.condition = read_rows(options.condition, options);
   if (!options.noise.empty())
-    options.request.noise = read_rows(options.noise, options.request.count).to(torch::kFloat);
+    options.request.noise = read_rows(options.noise, options).to(torch::kFloat);
   Progress progress;
   const Model model =
       open_model(options.model, registry, options.weights, options.device, progress);
@@ -139,7 +144,7 @@ void add_sample(CLI::App& app, Cli& cli) {
       ->add_option("--out", options->out,
                    "grid .png, raw values .npy or .safetensors, or table .csv")
       ->required();
-  command->add_option("-n,--count", request.count, "number of samples");
+  CLI::Option* count = command->add_option("-n,--count", request.count, "number of samples");
   command->add_option("--sampler", request.sampler,
                       "tweedie list samplers; default: the model's own");
   command
@@ -175,6 +180,7 @@ void add_sample(CLI::App& app, Cli& cli) {
   command->add_option("--json", options->json,
                       "file for a record of what was done, - for standard output");
   command->callback([=, &cli] {
+    options->count_given = count->count() > 0;
     cli.computes = true;
     cli.action = [options, &cli] { return run_sample(*options, cli.registry); };
   });

@@ -121,6 +121,12 @@ Table read_table(const TableOptions& options, const std::string& where) {
   CsvReader reader(text, separator[0], options.path);
   Table out;
   check(reader.next(out.names), options.path, ": is empty; expected names of columns");
+  for (const char other : {';', '\t', ','})
+    check(other == separator[0] || out.names.size() > 1 ||
+              out.names[0].find(other) == std::string::npos,
+          options.path, ": has one column, '", out.names[0].substr(0, 100),
+          "'; say what separates its values: '?separator=",
+          other == '\t' ? "tab" : std::string(1, other), "'");
   std::set<std::string> seen;
   for (const std::string& name : out.names)
     check(seen.insert(name).second, options.path, ": two columns are called '", name, "'");

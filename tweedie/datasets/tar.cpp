@@ -125,7 +125,8 @@ Dataset make_tar(const Json& given) {
     add_tar_images(path, static_cast<int32_t>(contents->shards.size()), contents->images);
     contents->shards.push_back(std::make_unique<Shard>(path));
   }
-  check(!contents->images.empty(), name, ": holds no PNG or JPEG images");
+  check(!contents->images.empty(), name,
+        ": holds no PNG or JPEG images: .png, .jpg or .jpeg after the first dot of their names");
   int64_t labelled = 0, most = -1;
   for (const TarEntry& entry : contents->images) {
     labelled += entry.label >= 0;

@@ -79,6 +79,9 @@ KeyAndEnding split_name(std::string_view name) {
 void add_tar_images(const std::string& path, int32_t shard, std::vector<TarEntry>& images) {
   const MappedFile file(path);
   const std::string_view bytes = file.bytes();
+  check(!bytes.starts_with("\x1f\x8b") && !bytes.starts_with("\x28\xb5\x2f\xfd"), path,
+        ": is compressed; images are read where they lie in a shard: unpack it with gunzip or "
+        "unzstd");
   std::string long_name, key;  // the key of the sample that is being read
   size_t begun = images.size();
   int32_t label = -1;
@@ -128,7 +131,8 @@ void add_tar_images(const std::string& path, int32_t shard, std::vector<TarEntry
                                       static_cast<size_t>(content.data() + content.size() - end));
           check(error == std::errc() && label >= 0 && label < 65536 &&
                     rest.find_first_not_of(" \n\r\t") == std::string_view::npos,
-                where, "a class that is no number from 0 to 65535: '", content.substr(0, 20), "'");
+                path, ": ", name.substr(0, 200), ": a class is a number from 0 to 65535, got '",
+                content.substr(0, 20), "'");
         }
       }
     }

@@ -1,6 +1,8 @@
 // Examples of every shape as pictures.
 #include "tweedie/jobs/picture.h"
 
+#include <cmath>
+
 #include <doctest/doctest.h>
 
 using namespace tweedie;
@@ -46,6 +48,9 @@ TEST_CASE("series, vectors and tables are charts that show their values") {
   const Tensor counts = picture_of(at::linspace(-1, 1, 100).unsqueeze(1));
   CHECK(!at::equal(counts, picture_of(at::linspace(-1, 1, 100).pow(3).unsqueeze(1))));
   CHECK(has_ink(picture_of(at::full({10, 3}, 0.5))));  // of one value
+  CHECK(has_ink(picture_of(at::full({10, 3}, std::nan("")))));
+  CHECK(has_ink(picture_of(at::tensor({1.0f, INFINITY, 2.0f}).view({3, 1}))));
+  CHECK(has_ink(picture_of(at::randn({2, 1, 1, 5000}))));
   const Json columns = {{{"name", "age"}, {"mean", 40.0}, {"scale", 10.0}},
                         {{"name", "town"}, {"categories", {"Oslo", "Rome"}}}};
   const Tensor rows = at::tensor({0.0, 1.0, 0.0, 1.0, 0.0, 1.0}, at::kFloat).view({2, 3});

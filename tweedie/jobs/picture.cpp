@@ -4,15 +4,17 @@
 #include <cmath>
 #include <functional>
 
+#include "tweedie/base/spread.h"
 #include "tweedie/jobs/plot.h"
 #include "tweedie/tensor/image.h"
 
 namespace tweedie {
 namespace {
 
-constexpr int64_t kPanels = 16;   // charts in a picture, or examples that are no images
-constexpr int64_t kPlanes = 8;    // of an example that is no image, side by side
-constexpr int64_t kLongest = 16;  // a longer vector is drawn as a curve
+constexpr int64_t kPanels = 16;     // charts in a picture, or examples that are no images
+constexpr int64_t kPlanes = 8;      // of an example that is no image, side by side
+constexpr int64_t kLongest = 16;    // a longer vector is drawn as a curve
+constexpr int64_t kMoments = 2000;  // of a curve
 
 using Shape = std::vector<int64_t>;
 
@@ -54,9 +56,10 @@ std::vector<double> numbers(const Tensor& values) {
 
 /// An example in each chart, a line for each channel.
 Tensor curves(const Tensor& x) {
-  const Tensor lines = x.dim() == 2 ? x.unsqueeze(1) : x.squeeze(2);  // [B, C, L]
-  std::vector<double> time(static_cast<size_t>(lines.size(2)));
-  for (size_t i = 0; i < time.size(); ++i) time[i] = static_cast<double>(i);
+  const Tensor all = x.dim() == 2 ? x.unsqueeze(1) : x.squeeze(2);  // [B, C, L]
+  const std::vector<int64_t> moments = spread_places(kMoments, all.size(2));
+  const Tensor lines = all.index_select(2, at::tensor(moments));
+  const std::vector<double> time(moments.begin(), moments.end());
   return panels(std::min(lines.size(0), kPanels),
                 [&](Picture& picture, int64_t example, const Box& box) {
                   LineChart chart;
@@ -71,8 +74,10 @@ Tensor curves(const Tensor& x) {
 }
 
 /// How often each value comes: of numbers in equal steps, of categories each.
-void draw_distribution(Picture& picture, const Tensor& values, const std::string& name,
+void draw_distribution(Picture& picture, const Tensor& all, const std::string& name,
                        const Box& box) {
+  const Tensor values = all.masked_select(all.isfinite());
+  if (values.numel() == 0) return picture.text(name + ": no number is finite", box.x, box.y + 20);
   const double least = values.min().item<double>(), most = values.max().item<double>();
   const double from = least < most ? least : least - 0.5, to = least < most ? most : least + 0.5;
   const int64_t bins = std::clamp<int64_t>(square_side(values.numel()), 5, 40);
@@ -146,10 +151,10 @@ Tensor samples_picture(const Tensor& x, const DataShape& data, int64_t columns) 
     return picture.pixels();
   }
   if (shape.size() == 1) return distributions(host, data.columns);
-  const Tensor planes = host.reshape({x.size(0), -1, shape[shape.size() - 2], shape.back()})
-                            .slice(1, 0, kPlanes);  // an example in each row
-  return image_tiles(planes.flatten(0, 1).unsqueeze(1),
-                     planes.size(1) > 1 ? planes.size(1) : square_side(x.size(0)), data.levels);
+  const Tensor planes = host.reshape({x.size(0), -1, shape[shape.size() - 2], shape.back()});
+  if (planes.size(1) == 1) return image_tiles(planes, square_side(x.size(0)), data.levels);
+  const Tensor rows = planes.slice(0, 0, kPanels).slice(1, 0, kPlanes);
+  return image_tiles(rows.flatten(0, 1).unsqueeze(1), rows.size(1), data.levels);
 }
 
 }  // namespace tweedie

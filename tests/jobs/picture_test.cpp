@@ -33,6 +33,8 @@ TEST_CASE("images are tiles, other planes stand in a row for each example") {
   CHECK(five[0][tile - 1][tile - 1].item<int64_t>() == 255);
   CHECK(picture_of(ramp.view({1, 8, 8}).expand({4, 8, 8})).sizes() ==
         at::IntArrayRef({1, 2 * tile + gap, 2 * tile + gap}));
+  // A plane that is wider than a picture may be: its beginning.
+  CHECK(picture_of(at::zeros({1, 2, 1'200'000})).sizes() == at::IntArrayRef({1, 2, 2000}));
 }
 
 TEST_CASE("series, vectors and tables are charts that show their values") {

@@ -92,7 +92,7 @@ Tensor read_rows(const std::string& path, SampleOptions& options) {
   const int64_t count = rows.size(0);
   check(!options.count_given || options.request.count == count, path, ": has ", count,
         " rows, one for each sample, but ", options.request.count,
-        " samples are asked for; leave --count out");
+        " samples are asked for by --count or --condition; make them agree");
   options.request.count = count;
   options.count_given = true;
   return rows;

@@ -107,7 +107,9 @@ void add_train(CLI::App& app, Cli& cli) {
   command->add_option("--data", options->data,
                       "fashion-mnist, idx:PATH, images:DIR, toy:NAME (tweedie list datasets)");
   command->add_option("--out", options->out, "folder of the run")->required();
-  command->add_option("--recipe", options->recipe, "name (tweedie list recipes) or .toml file");
+  command->add_option(
+      "--recipe", options->recipe,
+      "name (tweedie list recipes) or .toml file; default: one that suits the data");
   command
       ->add_option("--set", options->settings,
                    "key=value over the recipe, as in train.batch=32; may be repeated")

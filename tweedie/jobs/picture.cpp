@@ -14,7 +14,7 @@ namespace {
 constexpr int64_t kPanels = 16;     // charts in a picture, or examples that are no images
 constexpr int64_t kPlanes = 8;      // of an example that is no image, side by side
 constexpr int64_t kLongest = 16;    // a longer vector is drawn as a curve
-constexpr int64_t kMoments = 2000;  // of a curve
+constexpr int64_t kMoments = 2000;  // of a curve, and pixels of a plane in each direction
 
 using Shape = std::vector<int64_t>;
 
@@ -151,7 +151,9 @@ Tensor samples_picture(const Tensor& x, const DataShape& data, int64_t columns) 
     return picture.pixels();
   }
   if (shape.size() == 1) return distributions(host, data.columns);
-  const Tensor planes = host.reshape({x.size(0), -1, shape[shape.size() - 2], shape.back()});
+  const Tensor planes = host.reshape({x.size(0), -1, shape[shape.size() - 2], shape.back()})
+                            .slice(2, 0, kMoments)
+                            .slice(3, 0, kMoments);
   if (planes.size(1) == 1) return image_tiles(planes, square_side(x.size(0)), data.levels);
   const Tensor rows = planes.slice(0, 0, kPanels).slice(1, 0, kPlanes);
   return image_tiles(rows.flatten(0, 1).unsqueeze(1), rows.size(1), data.levels);
